@@ -1,0 +1,4 @@
+"""What one machine needs to run the service by itself: PostgreSQL, a key pair, a first start.
+
+Nothing in here is part of the deployed service.
+"""

@@ -1,0 +1,72 @@
+"""The production server: Granian, several worker processes, each with many threads."""
+
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from granian import Granian
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+THREADS = 32
+HEADER_SECONDS = 10
+
+
+def serve() -> None:
+    """Serve until SIGINT or SIGTERM; requests under way are answered first.
+
+    Raises `ImproperlyConfigured` where the address is taken or can't be had.
+    """
+    _require_free_address()
+    # Counters of the workers live in files here, so that any one of them can add them all up.
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="userdata-metrics-"))
+    Granian(
+        "hypersecureid.wsgi:application",
+        address=settings.HOST,
+        port=settings.PORT,
+        interface=Interfaces.WSGI,
+        workers=settings.WORKERS,
+        blocking_threads=THREADS,
+        backpressure=1024,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
+        respawn_failed_workers=True,
+        workers_kill_timeout=10,
+        log_level=LogLevels.error,
+    ).serve(target_loader=_load)
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it has died, however it died."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def _load(target: str) -> object:
+    """Called in each worker."""
+    end_with_parent()
+    from hypersecureid.wsgi import application
+
+    return application
+
+
+def _require_free_address() -> None:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(settings.HOST, settings.PORT, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as cause:
+        reason = cause.strerror or "it is no address of this machine"
+        raise ImproperlyConfigured(f"Can't listen on {settings.HOST} port {settings.PORT}: {reason}.") from cause

@@ -1,0 +1,18 @@
+"""What is served where. The API's endpoints are in `userdata.urls`."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from hypersecureid import health
+
+urlpatterns = [
+    path("", include("userdata.urls")),
+    path("livez", health.livez),
+    path("readyz", health.readyz),
+    path("metrics", health.metrics),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "userdata.exceptions.bad_request"
+handler404 = "userdata.exceptions.not_found"
+handler500 = "userdata.exceptions.server_error"

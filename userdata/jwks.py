@@ -1,0 +1,264 @@
+"""The keys of an identity provider, kept at hand so that no request waits on the network while one is usable.
+
+One background thread fetches, one refresh at a time, and swaps in a whole new set when it got a good one. A request
+reads the set that is there, without a lock. Only a token that names a key not in the set, or the lack of any set,
+makes a request ask for a refresh and wait for it, both within bounds.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from userdata.jwks_fetch import FetchFailed, KeySet, Provider
+from userdata.keys import ASYMMETRIC, KeyNotFound, KeyStatus, KeysUnavailable, PublicKey
+from userdata.metrics import JWKS_REFRESHES, JWKS_UNKNOWN_KIDS
+
+log = logging.getLogger(__name__)
+
+LONGEST_BACK_OFF_SECONDS = 30.0
+UNKNOWN_KIDS_REMEMBERED = 1000
+UNKNOWN_KID_SECONDS = 60.0  # not for ever: some providers publish a key only after it has begun to sign
+CROWD_WAIT_SECONDS = 0.25  # time enough for a provider in good health
+
+
+class JWKS:
+    """A `KeySource` fed by a JWKS URL, or by an issuer whose discovery document names one.
+
+    - Keys are fetched every ``refresh_seconds``, after a failure sooner, with exponential back-off and jitter.
+    - A set serves until it is ``max_age_seconds`` old, whatever becomes of the provider.
+    - A fetch takes at most ``timeout_seconds`` in all, and ``max_body_bytes``.
+    - An unknown `kid` causes at most one fetch in ``cooldown_seconds``, and waits at most ``wait_seconds`` for it.
+      While a fetch drags on, no more than ``max_waiting`` requests wait so long: keep it below the server's threads.
+    - ``plain_http`` allows http to hosts other than loopback: for a network that nobody else can write to.
+
+    Raises:
+        ValueError: no keys may be fetched from the URL or issuer, or an algorithm is not an asymmetric one.
+    """
+
+    def __init__(
+        self,
+        *,
+        algorithms: Collection[str],
+        url: str | None = None,
+        issuer: str | None = None,
+        refresh_seconds: float = 300,
+        max_age_seconds: float = 86_400,
+        timeout_seconds: float = 3,
+        cooldown_seconds: float = 5,
+        wait_seconds: float = 2,
+        max_waiting: int = 4,
+        max_body_bytes: int = 512 * 1024,
+        plain_http: bool = False,
+    ) -> None:
+        if not algorithms or not ASYMMETRIC.issuperset(algorithms):
+            raise ValueError("keys from a URL verify asymmetric algorithms only")
+        self._provider = Provider(
+            url=url,
+            issuer=issuer,
+            algorithms=algorithms,
+            timeout_seconds=timeout_seconds,
+            max_body_bytes=max_body_bytes,
+            plain_http=plain_http,
+        )
+        self._refresh_seconds = refresh_seconds
+        self._max_age_seconds = max_age_seconds
+        self._cooldown_seconds = cooldown_seconds
+        self._wait_seconds = wait_seconds
+        self._max_waiting = max_waiting
+
+        self._held: _Held | None = None
+        self._cause: str | None = None  # of the last refresh's failure; None after a success
+        self._logged: set[str] = set()
+
+        # Everything below belongs to whoever holds this condition, which is never held across a fetch.
+        self._turn = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._begun = self._ended = self._succeeded = 0  # numbers of refreshes: of the last one that did so
+        self._began_at = self._due_at = self._ask_again_at = 0.0
+        self._asked = False
+        self._failures = 0  # in a row
+        self._waiting = 0
+        self._unknown: dict[int, float] = {}  # hash of kid and alg → until when it needs no asking
+
+    @property
+    def generation(self) -> int:
+        """Counts the changes of the key set; -1 while there is none that may be used."""
+        held = self._usable()
+        return held.generation if held else -1
+
+    def find(self, kid: str | None, alg: str) -> PublicKey:
+        """The key that verifies ``alg`` under this ``kid``; without one, the only key there is for ``alg``.
+
+        Raises:
+            KeyNotFound: the provider publishes no such key.
+            KeysUnavailable: there is no usable set, or whether this key is in it can't be told now.
+        """
+        held = self._usable()
+        if held and (key := held.published.find(kid, alg)):
+            return key
+        try:
+            return self._find_with_refresh(kid, alg)
+        except KeyNotFound:
+            JWKS_UNKNOWN_KIDS.inc()
+            raise
+
+    def status(self) -> KeyStatus:
+        held, cause = self._usable(), self._cause
+        if held:
+            detail = f"{held.published.size} keys from {self._provider}" + (
+                f"; not refreshed: {cause}" if cause else ""
+            )
+            return KeyStatus(usable=True, age_seconds=held.age(), detail=detail)
+        age = self._held.age() if self._held else None
+        return KeyStatus(usable=False, age_seconds=age, detail=f"no usable keys: {cause or 'not fetched yet'}")
+
+    def start(self) -> None:
+        """Begin to fetch, in this process; once begun, nothing more."""
+        with self._turn:
+            self._start()
+
+    def stop(self) -> None:
+        """End the background work; a fetch that is under way is left behind."""
+        with self._turn:
+            self._stopping = True
+            self._turn.notify_all()
+
+    def _usable(self) -> "_Held | None":
+        held = self._held
+        return held if held and held.age() < self._max_age_seconds else None
+
+    # What a request does whose key is not at hand
+
+    def _find_with_refresh(self, kid: str | None, alg: str) -> PublicKey:
+        if (held := self._usable()) and kid in held.published.kids:
+            raise KeyNotFound("the key of that name is for another algorithm")
+        name = hash((kid, alg))
+        with self._turn:
+            self._start()
+            if self._usable() and self._unknown.get(name, 0.0) > time.monotonic():
+                raise KeyNotFound("no key of that name, as asked a moment ago")
+            ticket = self._ask()
+            if ticket:
+                self._wait(ticket, kid, alg)
+            held, settled, failing = self._usable(), 0 < ticket <= self._succeeded, self._failures > 0
+            key = held.published.find(kid, alg) if held else None
+            if held and not key and settled:
+                self._remember(name)
+        if key:
+            return key
+        # A provider that can't be asked may have begun to sign with a key unseen here. To call its token invalid would
+        # make apps throw a good token away: so what can't be known is 'unavailable', and only what is known 'not found'.
+        if not held or (ticket and not settled) or (not ticket and failing):
+            raise KeysUnavailable(self.status().detail)
+        raise KeyNotFound("no key of that name")
+
+    def _ask(self) -> int:
+        """The number of the refresh that will tell, one begun for this if need be; 0 where none is due."""
+        now = time.monotonic()
+        in_flight = self._begun if self._ended < self._begun else 0
+        if in_flight and not self._usable():
+            return in_flight
+        if not self._asked and now >= self._ask_again_at:
+            self._asked = True
+            self._ask_again_at = now + self._cooldown_seconds
+            self._turn.notify_all()
+        return self._begun + 1 if self._asked else in_flight
+
+    def _wait(self, ticket: int, kid: str | None, alg: str) -> None:
+        """Wait for a refresh to end or to bring the key. A crowd does not wait on a provider that is slow."""
+        seconds = self._wait_seconds
+        if self._waiting >= self._max_waiting:
+            began_at = self._began_at if self._ended < self._begun else time.monotonic()
+            seconds = min(seconds, began_at + CROWD_WAIT_SECONDS - time.monotonic())
+        self._waiting += 1
+        try:
+            self._turn.wait_for(
+                lambda: self._ended >= ticket or ((held := self._held) and held.published.find(kid, alg)),
+                max(0.0, seconds),
+            )
+        finally:
+            self._waiting -= 1
+
+    def _remember(self, name: int) -> None:
+        self._unknown.pop(name, None)
+        if len(self._unknown) >= UNKNOWN_KIDS_REMEMBERED:
+            del self._unknown[next(iter(self._unknown))]  # the oldest
+        self._unknown[name] = time.monotonic() + UNKNOWN_KID_SECONDS
+
+    # What the background thread does
+
+    def _start(self) -> None:
+        if self._thread and self._thread.is_alive():  # a thread does not outlive a fork
+            return
+        self._thread = threading.Thread(target=self._refresh_for_ever, name="jwks-refresh", daemon=True)
+        self._thread.start()
+
+    def _refresh_for_ever(self) -> None:
+        while True:
+            with self._turn:
+                self._turn.wait_for(lambda: self._asked or self._stopping, max(0.0, self._due_at - time.monotonic()))
+                if self._stopping:
+                    return
+                self._asked = False
+                self._begun += 1
+                self._began_at = time.monotonic()
+            good = self._refresh()
+            with self._turn:
+                self._ended = self._begun
+                self._failures = 0 if good else self._failures + 1
+                if good:
+                    self._succeeded = self._begun
+                    self._due_at = self._began_at + self._refresh_seconds * random.uniform(0.8, 1.0)
+                else:
+                    self._due_at = time.monotonic() + self._back_off()
+                    self._ask_again_at = time.monotonic() + self._cooldown_seconds
+                self._turn.notify_all()
+
+    def _back_off(self) -> float:
+        longest = min(LONGEST_BACK_OFF_SECONDS, self._refresh_seconds)
+        return min(longest, self._cooldown_seconds * 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)
+
+    def _refresh(self) -> bool:
+        began_at = time.monotonic()
+        try:
+            self._hold(self._provider.fetch(), began_at)
+        except FetchFailed as error:
+            self._cause = str(error)
+        except Exception as error:  # the thread must live on: without it, keys would age unnoticed
+            log.exception("the refresh of keys met an unforeseen error")
+            self._cause = f"unforeseen {type(error).__name__}"
+        else:
+            if self._logged:
+                log.info("keys are refreshed again from %s", self._provider)
+            self._cause = None
+            self._logged.clear()
+        if self._cause and self._cause not in self._logged:
+            self._logged.add(self._cause)
+            log.warning("keys not refreshed: %s", self._cause)
+        JWKS_REFRESHES.labels(outcome="failure" if self._cause else "success").inc()
+        return not self._cause
+
+    def _hold(self, published: KeySet, began_at: float) -> None:
+        before = self._held
+        generation = before.generation if before else 0
+        if not before or published.keys != before.published.keys:
+            generation += 1
+            names = ", ".join(sorted(published.kids)[:10])
+            log.info("%d keys from %s verify tokens: %s", published.size, self._provider, names)
+        self._held = _Held(published, generation, began_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """One good answer of the provider, as it is used until the next."""
+
+    published: KeySet
+    generation: int
+    fetched_at: float  # monotonic
+
+    def age(self) -> float:
+        return time.monotonic() - self.fetched_at

@@ -1,0 +1,93 @@
+"""The request's body → a JSON object, or what is wrong with it.
+
+What is wrong is not said at once: the token is checked first, and the request's own
+`request_id` has to be at hand for every failure on the way.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, UnreadablePostError
+
+from userdata.exceptions import BodyTooLarge, InvalidParameters
+
+INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request's fields; where there are none to be had, `problem` says why."""
+
+    fields: dict[str, Any]
+    problem: str = ""
+
+    @property
+    def request_id(self) -> int | None:
+        """The request's own id where it carries a valid one."""
+        value = self.fields.get("request_id")
+        return value if type(value) is int and value in INT64 else None
+
+
+def read(request: HttpRequest) -> Body:
+    """Read and decode the body. Raises `BodyTooLarge` before more than the limit is read."""
+    problem = _media_type_problem(request.META.get("CONTENT_TYPE", ""))
+    try:
+        text = _bytes(request).decode()
+        fields = _decoder.decode(text)
+    except UnicodeDecodeError:
+        return Body({}, problem or "The body must be UTF-8.")
+    except RecursionError:
+        return Body({}, problem or "The body is nested too deeply.")
+    except ValueError:
+        return Body({}, problem or _not_json(text))
+    if type(fields) is not dict:
+        return Body({}, problem or "The body must be a JSON object.")
+    return Body(fields, problem)
+
+
+def _bytes(request: HttpRequest) -> bytes:
+    too_large = BodyTooLarge(f"The body may have at most {settings.MAX_BODY_BYTES} bytes.")
+    try:
+        if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+            # Django takes a body without Content-Length for an empty one.
+            body: bytes = request.META["wsgi.input"].read(settings.MAX_BODY_BYTES + 1)
+            if len(body) > settings.MAX_BODY_BYTES:
+                raise too_large
+            return body
+        return request.body
+    except RequestDataTooBig as cause:
+        raise too_large from cause
+    except UnreadablePostError as cause:
+        raise InvalidParameters("The body ended early.") from cause
+
+
+def _media_type_problem(content_type: str) -> str:
+    media_type, _, parameters = content_type.partition(";")
+    if media_type.strip().lower() != "application/json":
+        return "Content-Type must be application/json."
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in {"utf-8", "utf8"}:
+            return "Content-Type must name the charset UTF-8, or none."
+    return ""
+
+
+def _not_json(text: str) -> str:
+    if text.startswith("\ufeff"):
+        return "The body must not start with a byte order mark."
+    return "The body must be JSON." if text.strip() else "The body is empty; it must be a JSON object."
+
+
+def _integer(digits: str) -> int | float:
+    """An integer exactly where it can be an int64; the rest needs no exactness, only an end."""
+    return int(digits) if len(digits) <= 20 else float(digits)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_int=_integer, parse_constant=_refuse)

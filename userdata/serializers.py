@@ -1,0 +1,109 @@
+"""The request's fields → parameters, or which result they fail with.
+
+DRF's own fields are helpful where a store must not be: they trim strings and turn numbers into
+them. The fields here take a value as it is or refuse it.
+"""
+
+import re
+from typing import Any, ClassVar, TypeAlias
+
+from django.conf import settings
+from rest_framework import serializers
+
+from userdata.exceptions import InvalidParameters, KeyInvalid
+from userdata.parsers import INT64, Body
+
+Params: TypeAlias = dict[str, Any]
+
+_control = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class Int64Field(serializers.IntegerField):
+    """An integer in JSON: `7`, but not `7.0`, `"7"`, `true` or `1e3`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=INT64.start, max_value=INT64.stop - 1, **kwargs)
+
+    def run_validation(self, data: Any = serializers.empty) -> int | None:
+        if data is serializers.empty or data is None:
+            return None
+        if type(data) is not int or data not in INT64:
+            raise InvalidParameters(f"{self.field_name} must be an integer within int64.")
+        return data
+
+
+class ExactStringField(serializers.CharField):
+    """A string, code point for code point."""
+
+    def run_validation(self, data: Any = serializers.empty) -> str:
+        if data is serializers.empty or data is None:
+            raise InvalidParameters(f"{self.field_name} is required.")
+        if type(data) is not str:
+            raise InvalidParameters(f"{self.field_name} must be a string.")
+        return data
+
+
+class ValueField(ExactStringField):
+    """A value that PostgreSQL can hold, of at most `MAX_VALUE_BYTES` bytes in UTF-8."""
+
+    def run_validation(self, data: Any = serializers.empty) -> str:
+        value = super().run_validation(data)
+        try:
+            size = len(value.encode())
+        except UnicodeEncodeError as cause:
+            raise InvalidParameters(f"{self.field_name} must not contain lone surrogates.") from cause
+        if size > settings.MAX_VALUE_BYTES:
+            raise InvalidParameters(f"{self.field_name} may have at most {settings.MAX_VALUE_BYTES} bytes in UTF-8.")
+        if "\0" in value:
+            raise InvalidParameters(f"{self.field_name} must not contain U+0000.")
+        return value
+
+
+class KeyField(ExactStringField):
+    """An allowed key. Its rules are looked at when all fields are known to be there: -5 goes before -7."""
+
+    def validate_key(self, key: str) -> None:
+        """Raises `KeyInvalid`. 128 characters are at most 512 bytes, so bytes need no counting."""
+        if not 1 <= len(key) <= settings.MAX_KEY_CHARS:
+            raise KeyInvalid(f"{self.field_name} must have 1 to {settings.MAX_KEY_CHARS} characters.")
+        if _control.search(key):
+            raise KeyInvalid(f"{self.field_name} must not contain control characters.")
+        try:
+            key.encode()
+        except UnicodeEncodeError as cause:
+            raise KeyInvalid(f"{self.field_name} must not contain lone surrogates.") from cause
+
+
+class UserDataSerializer(serializers.Serializer[Params]):
+    """The fields of one endpoint. Unknown fields are ignored."""
+
+    request_id = Int64Field(required=False, allow_null=True, help_text="Opaque; comes back in the answer.")
+
+    _bound: ClassVar[dict[type, "UserDataSerializer"]] = {}
+
+    @classmethod
+    def parse(cls, body: Body) -> Params:
+        """The parameters of a request. Raises `InvalidParameters` or `KeyInvalid`.
+
+        One instance serves every request: DRF copies all fields for each new one.
+        """
+        if body.problem:
+            raise InvalidParameters(body.problem)
+        if cls not in cls._bound:
+            cls._bound[cls] = cls()
+        return cls._bound[cls].run_validation(body.fields)
+
+    def run_validation(self, data: Any = serializers.empty) -> Params:
+        fields = self.fields
+        params = {name: field.run_validation(data.get(name, serializers.empty)) for name, field in fields.items()}
+        for name, field in fields.items():
+            if isinstance(field, KeyField):
+                field.validate_key(params[name])
+        return params
+
+
+class SetParams(UserDataSerializer):
+    """POST /user-data/set"""
+
+    value_key = KeyField(help_text="The key: 1 to 128 characters, none of them control characters.")
+    value_data = ValueField(allow_blank=True, help_text="The value, stored exactly as given; at most 262,144 bytes.")
