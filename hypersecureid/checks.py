@@ -8,7 +8,8 @@ from typing import Any
 
 import structlog
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 
 from userdata import configuration
@@ -45,9 +46,7 @@ def _service() -> list[CheckMessage]:
 def _tokens() -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if not settings.JWT_ISSUER:
-        found.append(
-            Error("JWT_ISSUER is not set: the service must know whose tokens to trust.", id="userdata.E003")
-        )
+        found.append(Error("JWT_ISSUER is not set: the service must know whose tokens to trust.", id="userdata.E003"))
     else:
         try:
             configuration.algorithms()
@@ -56,6 +55,6 @@ def _tokens() -> list[CheckMessage]:
             found.append(Error(str(problem), id="userdata.E004"))
     if not settings.JWT_AUDIENCE:
         found.append(
-            Warning("JWT_AUDIENCE is not set: tokens for other services are accepted too.", id="userdata.W001")
+            checks.Warning("JWT_AUDIENCE is not set: tokens for other services are accepted too.", id="userdata.W001")
         )
     return found

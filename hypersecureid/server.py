@@ -6,6 +6,8 @@ import socket
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -23,7 +25,7 @@ def serve() -> None:
 
     Raises `ImproperlyConfigured` where the address is taken or can't be had.
     """
-    _require_free_address()
+    require_free_address()
     # Counters of the workers live in files here, so that any one of them can add them all up.
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="userdata-metrics-"))
     Granian(
@@ -53,7 +55,7 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def _load(target: str) -> object:
+def _load(target: str) -> Callable[..., Any]:
     """Called in each worker."""
     end_with_parent()
     from hypersecureid.wsgi import application
@@ -61,7 +63,7 @@ def _load(target: str) -> object:
     return application
 
 
-def _require_free_address() -> None:
+def require_free_address() -> None:
     try:
         family, kind, _, _, address = socket.getaddrinfo(settings.HOST, settings.PORT, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:

@@ -41,7 +41,7 @@ def _host_is_loopback(host: str) -> bool:
 try:
     DEBUG = env.bool("DEBUG", False)
     SECRET_KEY = _text("SECRET_KEY")
-    ALLOWED_HOSTS = env.list("ALLOWED_HOSTS")
+    ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS")
     LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
 
     # Where the service listens.
@@ -55,7 +55,7 @@ try:
     # Access tokens: who issued them, for whom, and the one source of the keys that verify them.
     JWT_ISSUER = env.str("JWT_ISSUER", "")
     JWT_AUDIENCE = env.str("JWT_AUDIENCE", "")
-    JWT_ALGORITHMS = env.list("JWT_ALGORITHMS", [])
+    JWT_ALGORITHMS: list[str] = env.list("JWT_ALGORITHMS", [])
     JWT_SECRET = _text("JWT_SECRET", "")
     JWT_PUBLIC_KEY = _text("JWT_PUBLIC_KEY", "")
     JWT_JWKS_URL = env.str("JWT_JWKS_URL", "")
@@ -219,12 +219,12 @@ UNFOLD = {
 
 # --- Logs: one JSON object a line on stderr, readable lines on a terminal -------------------------
 
-_stamps = [
+_stamps: list[structlog.typing.Processor] = [
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
-_renderers = (
+_renderers: list[structlog.typing.Processor] = (
     [structlog.dev.ConsoleRenderer()]
     if sys.stderr.isatty()
     else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

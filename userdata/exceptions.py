@@ -13,7 +13,7 @@ from userdata.results import COMMON, Outcome
 
 log = structlog.get_logger(__name__)
 
-RETRY_AFTER_SECONDS = 1
+RETRY_AFTER = {"Retry-After": "1"}  # in seconds
 
 
 class Failure(APIException):
@@ -25,11 +25,15 @@ class Failure(APIException):
     """
 
     outcome: ClassVar[Outcome]
-    status_code = status.HTTP_200_OK
-    headers: Mapping[str, str] = {}
+    status_code: int = status.HTTP_200_OK
 
     def __init__(self, detail: str) -> None:
-        self.detail = detail
+        super().__init__(detail)
+        self.reason = detail
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {}
 
 
 class TokenInvalid(Failure):
@@ -38,14 +42,16 @@ class TokenInvalid(Failure):
     outcome = Outcome.TOKEN_INVALID
 
     @property
-    def headers(self) -> Mapping[str, str]:  # type: ignore[override]
-        return {"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{self.detail}"'}
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": f'Bearer error="invalid_token", error_description="{self.reason}"'}
 
 
 class TokenMissing(TokenInvalid):
     """-1, and no `error` in the challenge, since no credentials were sent."""
 
-    headers = {"WWW-Authenticate": "Bearer"}  # type: ignore[assignment]
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
 
 
 class TokenExpired(TokenInvalid):
@@ -60,16 +66,22 @@ class ScopeMissing(Failure):
     outcome = Outcome.ACCESS_DENIED
 
     def __init__(self, required: frozenset[str]) -> None:
-        scopes = " ".join(sorted(required))
-        super().__init__(f"The token needs the scopes {scopes}.")
-        self.headers = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scopes}"'}
+        self.scopes = " ".join(sorted(required))
+        super().__init__(f"The token needs the scopes {self.scopes}.")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{self.scopes}"'}
 
 
 class ServiceUnavailable(Failure):
     """-4: the database or the key source can't be used now."""
 
     outcome = Outcome.SERVICE_UNAVAILABLE
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return RETRY_AFTER
 
 
 class InvalidParameters(Failure):
@@ -100,13 +112,13 @@ def answer(exception: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """Answer whatever a view raised; DRF's exception handler."""
     view = context["view"]
     if isinstance(exception, Failure):
-        return view.answer(exception.outcome, exception.status_code, exception.detail, exception.headers)  # type: ignore[no-any-return]
+        return view.answer(exception.outcome, exception.status_code, exception.reason, exception.headers)  # type: ignore[no-any-return]
     if isinstance(exception, MethodNotAllowed):
         allow = {"Allow": ", ".join(view.allowed_methods)}
         detail = "This path takes POST only."
         return view.answer(Outcome.INVALID_PARAMETERS, exception.status_code, detail, allow)  # type: ignore[no-any-return]
     log.error("unforeseen error", request_id=view.trace_id, path=context["request"].path, exc_info=exception)
-    return view.answer(Outcome.SERVICE_UNAVAILABLE, 500, headers=ServiceUnavailable.headers)  # type: ignore[no-any-return]
+    return view.answer(Outcome.SERVICE_UNAVAILABLE, 500, headers=RETRY_AFTER)  # type: ignore[no-any-return]
 
 
 def not_found(request: object, exception: Exception | None = None) -> HttpResponse:
@@ -121,4 +133,4 @@ def bad_request(request: object, exception: Exception | None = None) -> HttpResp
 
 def server_error(request: object) -> HttpResponse:
     """Answer an error outside any API view; Django has logged it. Django's handler500."""
-    return Answer(COMMON[Outcome.SERVICE_UNAVAILABLE], status=500, headers=ServiceUnavailable.headers)
+    return Answer(COMMON[Outcome.SERVICE_UNAVAILABLE], status=500, headers=RETRY_AFTER)

@@ -59,7 +59,7 @@ class GroupCommit(Generic[W]):
     def __init__(
         self, commit: Callable[[Sequence[Row[W]]], Sequence[Exception | None]], patience: float, commits_at_once: int
     ) -> None:
-        """`patience`: seconds after which a waiting write is given up. It is then not written, unless it was on its way."""
+        """`patience`: seconds after which a waiting write is given up, and not written unless it was on its way."""
         self._commit = commit
         self._patience = patience
         self._queue: deque[_Ticket[W]] = deque()
@@ -105,18 +105,16 @@ class GroupCommit(Generic[W]):
     def _commit_batch(self) -> None:
         with self._mutex:
             batch = self._take()
-        failures: Sequence[Exception | None] = []
         try:
             failures = self._commit([row for row, _ in batch])
-        except Exception as failure:
-            failures = [failure] * len(batch)
-        finally:
-            for (_, tickets), failure in zip(batch, failures, strict=True):
-                for ticket in tickets:
-                    ticket.failure = failure
-                    ticket.settled = True
-                    if not ticket.leads:
-                        ticket.news.release()
+        except Exception as cause:  # noqa: BLE001 - each of the waiting threads raises it
+            failures = [cause] * len(batch)
+        for (_, tickets), failure in zip(batch, failures, strict=True):
+            for ticket in tickets:
+                ticket.failure = failure
+                ticket.settled = True
+                if not ticket.leads:
+                    ticket.news.release()
 
     def _take(self) -> list[tuple[Row[W], list[_Ticket[W]]]]:
         """The next batch, in the order of arrival.

@@ -150,8 +150,8 @@ class JWKS:
                 self._remember(name)
         if key:
             return key
-        # A provider that can't be asked may have begun to sign with a key unseen here. To call its token invalid would
-        # make apps throw a good token away: so what can't be known is 'unavailable', and only what is known 'not found'.
+        # A provider that can't be asked may sign with a new key already, and an app throws away a token that is called
+        # invalid. So 'not found' is said only of what the provider's last word rules out, and 'unavailable' otherwise.
         if not held or (ticket and not settled) or (not ticket and failing):
             raise KeysUnavailable(self.status().detail)
         raise KeyNotFound("no key of that name")
@@ -162,6 +162,8 @@ class JWKS:
         in_flight = self._begun if self._ended < self._begun else 0
         if in_flight and not self._usable():
             return in_flight
+        if not in_flight and now >= self._due_at:
+            return self._begun + 1
         if not self._asked and now >= self._ask_again_at:
             self._asked = True
             self._ask_again_at = now + self._cooldown_seconds

@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -144,12 +144,9 @@ class Provider:
         exchange = _Exchange()
         work = partial(exchange.get, url, self._timeout_seconds, self._max_body_bytes + 1)
         try:
-            body, media_type = _in_time(deadline - time.monotonic(), work)
+            answer = _in_time(deadline - time.monotonic(), work)
         except TimeoutError as error:
             raise too_slow from error
-        except urllib.error.HTTPError as error:
-            note = ", and redirects are not followed" if 300 <= error.code < 400 else ""
-            raise FetchFailed(f"{where} answered {error.code}{note}") from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, TimeoutError):
                 raise too_slow from error
@@ -158,12 +155,15 @@ class Provider:
             raise FetchFailed(f"{where} broke off: {type(error).__name__} {error!s:.200}") from error
         finally:
             exchange.cut()
-        if len(body) > self._max_body_bytes:
+        if answer.status != http.HTTPStatus.OK:
+            note = ", and redirects are not followed" if 300 <= answer.status < 400 else ""
+            raise FetchFailed(f"{where} answered {answer.status}{note}")
+        if len(answer.body) > self._max_body_bytes:
             raise FetchFailed(f"{where} answered more than {self._max_body_bytes} bytes")
         try:
-            document = json.loads(body)
+            document = json.loads(answer.body)
         except (ValueError, RecursionError) as error:
-            raise FetchFailed(f"{where} answered {media_type!r:.80} that is not JSON") from error
+            raise FetchFailed(f"{where} answered {answer.media_type!r:.80} that is not JSON") from error
         if not isinstance(document, dict):
             raise FetchFailed(f"{where} answered JSON that is not an object")
         return document
@@ -207,6 +207,12 @@ def _read_key(jwk: dict[str, object]) -> PublicKey | None:
     return key if isinstance(key, PublicKey) else None
 
 
+class _Answer(NamedTuple):
+    status: int
+    media_type: str
+    body: bytes
+
+
 class _Exchange(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
     """One GET, whose connection another thread can cut."""
 
@@ -215,13 +221,11 @@ class _Exchange(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
         self._sockets: list[socket.socket] = []
         self._over = False
 
-    def get(self, url: str, timeout_seconds: float, max_bytes: int) -> tuple[bytes, str]:
-        """The body as far as ``max_bytes``, and its media type."""
+    def get(self, url: str, timeout_seconds: float, max_bytes: int) -> _Answer:
+        """The answer, its body as far as ``max_bytes``."""
         request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT, "Accept": "application/json"})
-        with urllib.request.build_opener(self, _NoRedirects).open(request, timeout=timeout_seconds) as response:
-            if response.status != http.HTTPStatus.OK:
-                raise urllib.error.HTTPError(url, response.status, response.reason, response.headers, None)
-            return response.read(max_bytes), response.headers.get_content_type()
+        with urllib.request.build_opener(self, _AsAnswered).open(request, timeout=timeout_seconds) as response:
+            return _Answer(response.status, response.headers.get_content_type(), response.read(max_bytes))
 
     def cut(self) -> None:
         """End the exchange if it still goes on: its thread meets an end of file, or an error once it has connected."""
@@ -258,16 +262,20 @@ class _TLSConnection(_Connection, http.client.HTTPSConnection):
     """The same over TLS."""
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Keys come from the place that was configured, or not at all."""
+class _AsAnswered(urllib.request.HTTPErrorProcessor):
+    """Hands over every answer as it is. So no redirect is followed: keys come from where they should, or not at all."""
 
-    def redirect_request(self, *_args: object, **_kwargs: object) -> None:
-        return None
+    def http_response(
+        self, request: urllib.request.Request, response: http.client.HTTPResponse
+    ) -> http.client.HTTPResponse:
+        return response
+
+    https_response = http_response
 
 
-def _in_time(seconds: float, work: Callable[[], tuple[bytes, str]]) -> tuple[bytes, str]:
+def _in_time(seconds: float, work: Callable[[], _Answer]) -> _Answer:
     """What ``work`` returns or raises; TimeoutError after ``seconds``, when its thread is left behind."""
-    future: Future[tuple[bytes, str]] = Future()
+    future: Future[_Answer] = Future()
 
     def run() -> None:
         try:

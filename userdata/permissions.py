@@ -6,6 +6,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from userdata.exceptions import ScopeMissing
+from userdata.tokens import Principal
 
 if TYPE_CHECKING:
     from userdata.views import UserDataView
@@ -15,6 +16,7 @@ class HasRequiredScopes(BasePermission):
     """Every one of the view's `required_scopes`, matched exactly."""
 
     def has_permission(self, request: Request, view: "UserDataView") -> bool:  # type: ignore[override]
-        if not view.required_scopes <= request.user.scopes:
+        principal: Principal = request.user  # type: ignore[assignment]
+        if not view.required_scopes <= principal.scopes:
             raise ScopeMissing(view.required_scopes)
         return True

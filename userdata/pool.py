@@ -114,7 +114,7 @@ class Deadlines:
             time.sleep(0.1)
             now = time.monotonic()
             for conn, end in list(self._ends.items()):
-                if now > end and self._ends.pop(conn, None):
+                if now > end and self._ends.pop(conn, 0.0):
                     _break_off(conn)
 
 

@@ -171,14 +171,14 @@ def _execute(rows: Sequence[Row[Write]]) -> list[Exception | None]:
         failures[nth - 1] = (
             KeyAccessDenied("value_key belongs to another app.")
             if room
-            else InvalidParameters(f"value_key would be one more than the {settings.MAX_KEYS_PER_APP} that an app may have.")
+            else InvalidParameters(f"value_key would exceed the {settings.MAX_KEYS_PER_APP} keys that an app may have.")
         )
     return failures
 
 
 def _is_lost(cause: psycopg.Error) -> bool:
     """Whether it is the connection or the server that failed, and not the statement."""
-    return cause.sqlstate is None or cause.sqlstate[:2] in {"08", "57"} and cause.sqlstate != "57014"
+    return cause.sqlstate is None or (cause.sqlstate[:2] in {"08", "57"} and cause.sqlstate != "57014")
 
 
 def _failure(cause: psycopg.Error) -> Exception:

