@@ -162,7 +162,7 @@ def test_invalid_parameters_are_refused(post: Any, stored: Any, change: dict[str
         ("k" * 129, "value_key must have 1 to 128 characters."),
         *((f"a{chr(code)}b", "value_key must not contain control characters.") for code in (0, 9, 10, 31, 127, 159)),
         ("\ud800", "value_key must not contain lone surrogates."),
-        ("\udfff", "value_key must not contain lone surrogates."),
+        ("a\udfff", "value_key must not contain lone surrogates."),
     ],
 )
 def test_a_key_that_is_not_allowed_is_refused(post: Any, stored: Any, key: str, detail: str) -> None:
