@@ -2,15 +2,27 @@
 
 from typing import Any
 
+from corsheaders.middleware import CorsMiddleware
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.db import close_old_connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.security import SecurityMiddleware
+from django.utils.deprecation import MiddlewareMixin
+
+
+class CorsForPages(CorsMiddleware):
+    """CORS headers, for the requests that a web page makes: only those carry an Origin."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if "HTTP_ORIGIN" not in request.META:
+            return self.get_response(request)  # type: ignore[return-value]
+        return super().__call__(request)  # type: ignore[return-value]
 
 
 class AdminOnly:
@@ -20,6 +32,17 @@ class AdminOnly:
         if request.path_info.startswith("/admin/"):
             return super().__call__(request)  # type: ignore[misc, no-any-return]
         return self.get_response(request)  # type: ignore[no-any-return]
+
+
+class AdminConnectionMiddleware(AdminOnly, MiddlewareMixin):
+    """Django's database connection, opened and closed by age where it is used, not around every API request."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        close_old_connections()
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        close_old_connections()
+        return response
 
 
 class AdminSecurityMiddleware(AdminOnly, SecurityMiddleware): ...

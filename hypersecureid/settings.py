@@ -115,8 +115,9 @@ INSTALLED_APPS = [
 
 # Only the first two see an API request; the others let everything outside /admin/ pass.
 MIDDLEWARE = [
-    "corsheaders.middleware.CorsMiddleware",
+    "hypersecureid.middleware.CorsForPages",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "hypersecureid.middleware.AdminConnectionMiddleware",
     "hypersecureid.middleware.AdminSecurityMiddleware",
     "hypersecureid.middleware.AdminSessionMiddleware",
     "hypersecureid.middleware.AdminCommonMiddleware",

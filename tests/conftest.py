@@ -20,7 +20,7 @@ from django.db.models.manager import BaseManager
 from django.test import Client
 
 from tests.tokens import token
-from userdata import configuration, pool, tokens
+from userdata import configuration, store, tokens
 from userdata.authentication import AccessTokenAuthentication
 from userdata.models import StoredValue
 
@@ -47,7 +47,7 @@ def stored(django_db_setup: None, django_db_blocker: Any) -> Iterator[BaseManage
     with django_db_blocker.unblock():
         StoredValue.objects.all().delete()
         yield StoredValue.objects
-        pool.close()
+        store.close()
         connection.close()
 
 

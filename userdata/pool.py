@@ -4,14 +4,16 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
 from os import dup
 from typing import TypeAlias
 
 import psycopg
 from django.db import connections
+from psycopg import errors
+from psycopg.pq import DiagnosticField, ExecStatus, Format
+from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
@@ -28,56 +30,77 @@ ANSWER_SECONDS = 1.3
 MAX_CONNECTIONS = 4
 
 
-@contextmanager
-def connection() -> Iterator[Connection]:
-    """A connection from this process's pool, broken off if the statements on it take too long.
+class Pool:
+    """This process's connections, opened at first use: they do not survive the fork of a worker."""
 
-    Raises `psycopg.OperationalError` where none can be had in time.
-    """
-    with _pool().connection() as conn, _deadlines().guarding(conn):
-        yield conn
+    def __init__(self, statements: Mapping[bytes, str]) -> None:
+        """`statements`: SQL by name, prepared on each connection."""
+        self._statements = statements
+        self._opening = threading.Lock()
+        self._opened: ConnectionPool[Connection] | None = None
+        self._deadlines = Deadlines()
 
+    def execute(self, statement: bytes, parameters: Sequence[bytes], formats: Sequence[int]) -> PGresult:
+        """Run a prepared statement in one call of libpq, which holds no lock of Python's while it waits.
 
-@cache
-def _pool() -> "ConnectionPool[Connection]":
-    """Made at first use: a pool does not survive the fork of a worker, and tests name their own database."""
-    settings = connections["default"].get_connection_params()
-    django_only = {"context", "cursor_factory", "prepare_threshold", "client_encoding"}
-    kwargs = {
-        "tcp_user_timeout": 3000,
-        "keepalives_idle": 5,
-        **{name: value for name, value in settings.items() if name not in django_only},
-        "connect_timeout": CONNECT_SECONDS,
-        "autocommit": True,
-        "application_name": "userdata",
-    }
-    return ConnectionPool(
-        kwargs=kwargs,
-        min_size=1,
-        max_size=MAX_CONNECTIONS,
-        timeout=CHECKOUT_SECONDS,
-        # A short-lived attempt, made anew by whoever needs a connection next, sees a revived server soonest.
-        reconnect_timeout=CONNECT_SECONDS,
-        configure=_configure,
-        check=_check,
-        open=True,
-        name="userdata",
-    )
+        `parameters` are in the text (0) or binary (1) formats of PostgreSQL.
+        Raises `psycopg.Error`; an `OperationalError` without SQLSTATE where no answer came in time.
+        """
+        with self._connections().connection() as conn, self._deadlines.guarding(conn):
+            result = conn.pgconn.exec_prepared(statement, parameters, formats, Format.BINARY)
+        if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+            sqlstate = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+            raise errors.lookup(sqlstate) if sqlstate else psycopg.OperationalError("the connection is lost")
+        return result
 
+    def close(self) -> None:
+        """Close all connections; the next use opens others."""
+        if self._opened:
+            self._opened.close()
+            self._opened = None
 
-def close() -> None:
-    """Close the pool; the next `connection` opens another."""
-    if _pool.cache_info().currsize:
-        _pool().close()
-        _pool.cache_clear()
+    def _connections(self) -> "ConnectionPool[Connection]":
+        if self._opened is None:
+            with self._opening:
+                self._opened = self._opened or self._open()
+        return self._opened
 
+    def _open(self) -> "ConnectionPool[Connection]":
+        settings = connections["default"].get_connection_params()
+        django_only = {"context", "cursor_factory", "prepare_threshold", "client_encoding"}
+        kwargs = {
+            "tcp_user_timeout": 3000,
+            "keepalives_idle": 5,
+            **{name: value for name, value in settings.items() if name not in django_only},
+            "connect_timeout": CONNECT_SECONDS,
+            "autocommit": True,
+            "application_name": "userdata",
+        }
+        return ConnectionPool(
+            kwargs=kwargs,
+            min_size=1,
+            max_size=MAX_CONNECTIONS,
+            timeout=CHECKOUT_SECONDS,
+            # A short-lived attempt, made anew by whoever needs a connection next, sees a revived server soonest.
+            reconnect_timeout=CONNECT_SECONDS,
+            configure=self._configure,
+            check=_check,
+            open=True,
+            name="userdata",
+        )
 
-def _configure(conn: Connection) -> None:
-    conn.execute(
-        f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{LOCK_SECONDS}s';"
-        # Whatever the server's default, an answer follows a durable commit.
-        " SET synchronous_commit = on; SET client_encoding = 'UTF8'"
-    )
+    def _configure(self, conn: Connection) -> None:
+        conn.execute(
+            f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{LOCK_SECONDS}s';"
+            # Whatever the server's default, an answer follows a durable commit.
+            " SET synchronous_commit = on; SET client_encoding = 'UTF8';"
+            # The plan is the same for all parameters, and making it takes longer than running it.
+            " SET plan_cache_mode = force_generic_plan; SET jit = off"
+        )
+        for name, sql in self._statements.items():
+            result = conn.pgconn.prepare(name, sql.encode())
+            if result.status != ExecStatus.COMMAND_OK:
+                raise psycopg.OperationalError("a statement can't be prepared; are the migrations applied?")
 
 
 def _check(conn: Connection) -> None:
@@ -99,10 +122,13 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._ends: dict[Connection, float] = {}
-        threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
+        self._watching = False
 
     @contextmanager
     def guarding(self, conn: Connection) -> Iterator[None]:
+        if not self._watching:
+            self._watching = True
+            threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
         self._ends[conn] = time.monotonic() + ANSWER_SECONDS
         try:
             yield
@@ -124,8 +150,3 @@ def _break_off(conn: Connection) -> None:
             duplicate.shutdown(socket.SHUT_RDWR)
     except (OSError, psycopg.OperationalError):
         """It has gone already."""
-
-
-@cache
-def _deadlines() -> Deadlines:
-    return Deadlines()

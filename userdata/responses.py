@@ -1,7 +1,7 @@
 """The answer on the wire."""
 
 from collections.abc import Mapping
-from uuid import uuid4
+from secrets import token_hex
 
 from django.http import HttpResponse
 
@@ -19,11 +19,17 @@ class Answer(HttpResponse):
         headers: Mapping[str, str] | None = None,
         trace_id: str = "",
     ) -> None:
-        echo = "" if request_id is None else f'"request_id": {request_id}, '
-        super().__init__(f'{{{echo}"result": {result}}}', content_type="application/json; charset=UTF-8", status=status)
-        self["Content-Length"] = str(len(self.content))
-        self["X-Request-Id"] = trace_id or uuid4().hex
+        body = (
+            b'{"result": %d}' % result
+            if request_id is None
+            else b'{"request_id": %d, "result": %d}' % (request_id, result)
+        )
+        fields = {
+            "Content-Type": "application/json; charset=UTF-8",
+            "Content-Length": str(len(body)),
+            "X-Request-Id": trace_id or token_hex(16),
+            **(headers or {}),
+        }
         if detail:
-            self["X-Result-Detail"] = detail
-        for name, value in (headers or {}).items():
-            self[name] = value
+            fields["X-Result-Detail"] = detail
+        super().__init__(body, status=status, headers=fields)

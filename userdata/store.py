@@ -3,15 +3,18 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from struct import pack
 
 import psycopg
 import structlog
 from django.conf import settings
 from psycopg.errors import DataError, ProgramLimitExceeded
+from psycopg.pq import Format
 
-from userdata import metrics, pool
+from userdata import metrics
 from userdata.exceptions import InvalidParameters, KeyAccessDenied, ServiceUnavailable
 from userdata.group_commit import GroupCommit, Row
+from userdata.pool import Pool
 
 log = structlog.get_logger(__name__)
 
@@ -50,40 +53,42 @@ class Write:
         return len(self.value)
 
 
-# One statement for all rows of a batch. It returns those that were not stored, and whether they found room.
+# One statement for all rows of a batch; it returns the places that it wrote to.
 #
-# A key that exists is admitted without counting anything. For a new one, the function takes the app's
-# lock on this owner's keys and counts them; the rank among the new keys of the same batch is added.
-# All those locks are taken, in order, before the rows', which are sorted too: no two batches can wait
-# for each other.
+# A key that exists is written without counting anything. Only where one does not, the subquery is run:
+# for each new key, the function takes the lock on the app's keys of that owner and counts them; the rank
+# among the new keys of the same batch is added. All those locks are taken, in order, before those of the
+# rows, which are sorted too: no two batches can wait for each other.
 PUT = """
-WITH incoming AS MATERIALIZED (
-    SELECT i.*, EXISTS (
-        SELECT FROM userdata_storedvalue v
-        WHERE v.owner_kind = i.owner_kind AND v.owner_id = i.owner_id AND v.key = i.key
-    ) AS known
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::smallint[], $7::bigint[])
-        WITH ORDINALITY AS i(owner_kind, owner_id, key, value, app, access_scope, writes, nth)
-), admitted AS MATERIALIZED (
-    SELECT *, known OR userdata_has_room(
-        owner_kind, owner_id, app, key,
-        row_number() OVER (PARTITION BY owner_kind, owner_id, app, known ORDER BY nth), $8
-    ) AS room
-    FROM incoming
-), stored AS (
-    INSERT INTO userdata_storedvalue AS v (owner_kind, owner_id, key, value, app, access_scope, revision)
-    SELECT owner_kind, owner_id, key, value, app, access_scope, writes
-    FROM admitted WHERE room ORDER BY owner_kind, owner_id, key
-    ON CONFLICT (owner_kind, owner_id, key) DO UPDATE
-    SET value = excluded.value, access_scope = excluded.access_scope,
-        revision = v.revision + excluded.revision, updated_at = now()
-    WHERE v.app = excluded.app
-    RETURNING owner_kind, owner_id, key
-)
-SELECT nth, room FROM admitted a WHERE NOT EXISTS (
-    SELECT FROM stored s WHERE s.owner_kind = a.owner_kind AND s.owner_id = a.owner_id AND s.key = a.key
-)
+INSERT INTO userdata_storedvalue AS v (owner_kind, owner_id, key, value, app, access_scope, revision)
+SELECT owner_kind, owner_id, key, value, app, access_scope, writes
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]::smallint[],
+    $7::text[]::bigint[])
+    WITH ORDINALITY AS i(owner_kind, owner_id, key, value, app, access_scope, writes, nth)
+WHERE EXISTS (
+    SELECT FROM userdata_storedvalue k WHERE k.owner_kind = i.owner_kind AND k.owner_id = i.owner_id AND k.key = i.key
+) OR nth = ANY (ARRAY(
+    SELECT nth FROM (
+        SELECT n.*, row_number() OVER (PARTITION BY owner_kind, owner_id, app ORDER BY nth) AS rank
+        FROM unnest($1, $2, $3, $5) WITH ORDINALITY AS n(owner_kind, owner_id, key, app, nth)
+        WHERE NOT EXISTS (
+            SELECT FROM userdata_storedvalue k
+            WHERE k.owner_kind = n.owner_kind AND k.owner_id = n.owner_id AND k.key = n.key
+        )
+    ) AS new
+    WHERE userdata_has_room(owner_kind, owner_id, app, key, rank, $8::bigint)
+))
+ORDER BY owner_kind, owner_id, key
+ON CONFLICT (owner_kind, owner_id, key) DO UPDATE
+SET value = excluded.value, access_scope = excluded.access_scope,
+    revision = v.revision + excluded.revision, updated_at = now()
+WHERE v.app = excluded.app
+RETURNING owner_kind, owner_id, key
 """
+CHECK = "SELECT FROM userdata_storedvalue LIMIT 0"
+
+# Why a row was not written, asked only when one was not.
+OWNER_OF = "SELECT app FROM userdata_storedvalue WHERE owner_kind = $1 AND owner_id = $2 AND key = $3"
 
 
 def put(write: Write) -> None:
@@ -103,10 +108,14 @@ def put(write: Write) -> None:
 def check() -> None:
     """Raise `ServiceUnavailable` unless the table can be read now."""
     try:
-        with pool.connection() as conn:
-            conn.execute("SELECT FROM userdata_storedvalue LIMIT 0")
+        _pool.execute(b"check", [], [])
     except psycopg.Error as cause:
         raise _unavailable(cause) from None
+
+
+def close() -> None:
+    """Give the connections back to the database."""
+    _pool.close()
 
 
 class _Outage:
@@ -137,7 +146,7 @@ def _commit(rows: Sequence[Row[Write]]) -> list[Exception | None]:
         return _execute(rows)
     except psycopg.Error as cause:
         if _is_lost(cause) or len(rows) == 1:
-            return [_failure(cause)] * len(rows)
+            return [_failure(cause) for _ in rows]
     failures: list[Exception | None] = []
     for row in rows:
         if time.monotonic() > deadline:
@@ -152,28 +161,47 @@ def _commit(rows: Sequence[Row[Write]]) -> list[Exception | None]:
 
 def _execute(rows: Sequence[Row[Write]]) -> list[Exception | None]:
     writes = [row.write for row in rows]
-    parameters = (
+    columns = (
         [write.owner.kind for write in writes],
         [write.owner.id for write in writes],
         [write.key for write in writes],
         [write.value for write in writes],
         [write.app for write in writes],
-        [write.access_scope for write in writes],
-        [row.writes for row in rows],
-        settings.MAX_KEYS_PER_APP,
+        [str(write.access_scope) for write in writes],
+        [str(row.writes) for row in rows],
     )
-    with pool.connection() as conn:
-        not_stored = psycopg.RawCursor(conn).execute(PUT, parameters, prepare=True, binary=True).fetchall()
+    max_keys = str(settings.MAX_KEYS_PER_APP).encode()
+    result = _pool.execute(b"put", [*map(_text_array, columns), max_keys], [*[Format.BINARY] * 7, Format.TEXT])
     metrics.BATCHES.inc()
     _outage.end()
-    failures: list[Exception | None] = [None] * len(rows)
-    for nth, room in not_stored:
-        failures[nth - 1] = (
-            KeyAccessDenied("value_key belongs to another app.")
-            if room
-            else InvalidParameters(f"value_key would exceed the {settings.MAX_KEYS_PER_APP} keys that an app may have.")
-        )
-    return failures
+    if result.ntuples == len(rows):
+        return [None] * len(rows)
+    written = {tuple(result.get_value(row, column) for column in range(3)) for row in range(result.ntuples)}
+    return [None if tuple(_place(write)) in written else _why_not(write) for write in writes]
+
+
+def _why_not(write: Write) -> Exception:
+    try:
+        result = _pool.execute(b"owner_of", _place(write), [Format.TEXT] * 3)
+    except psycopg.Error as cause:
+        return _unavailable(cause)
+    if result.ntuples and result.get_value(0, 0) != write.app.encode():
+        return KeyAccessDenied("value_key belongs to another app.")
+    return InvalidParameters(f"value_key would exceed the {settings.MAX_KEYS_PER_APP} keys that an app may have.")
+
+
+def _place(write: Write) -> list[bytes]:
+    return [write.owner.kind.encode(), write.owner.id.encode(), write.key.encode()]
+
+
+def _text_array(items: Sequence[str]) -> bytes:
+    """A one-dimensional text[] in PostgreSQL's binary format."""
+    text_oid = 25
+    encoded = [item.encode() for item in items]
+    parts = [pack("!iiIii", 1, 0, text_oid, len(encoded), 1)]
+    for item in encoded:
+        parts += pack("!i", len(item)), item
+    return b"".join(parts)
 
 
 def _is_lost(cause: psycopg.Error) -> bool:
@@ -196,4 +224,5 @@ def _unavailable(cause: psycopg.Error) -> ServiceUnavailable:
     return ServiceUnavailable("The database can't be used now.")
 
 
+_pool = Pool({b"put": PUT, b"check": CHECK, b"owner_of": OWNER_OF})
 _writes = GroupCommit(_commit, PATIENCE_SECONDS, commits_at_once=2)

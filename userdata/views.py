@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from secrets import token_hex
 from typing import Any, ClassVar
-from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from userdata import metrics, openapi, parsers, results, store
+from userdata import metrics, parsers, results, store
 from userdata.authentication import AccessTokenAuthentication, Principal
 from userdata.models import AccessScope, OwnerKind
 from userdata.permissions import HasRequiredScopes
@@ -24,6 +24,7 @@ class UserDataView(APIView):
     """What every endpoint of the family does: the checks in the documented order, then its action."""
 
     authentication_classes = [AccessTokenAuthentication]
+    authenticators = [AccessTokenAuthentication()]
     permission_classes = [HasRequiredScopes]
     http_method_names = ["post"]
 
@@ -38,8 +39,8 @@ class UserDataView(APIView):
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
-        self.trace_id = given if _trace_id.fullmatch(given) else uuid4().hex
-        return super().initialize_request(request, *args, **kwargs)
+        self.trace_id = given if _trace_id.fullmatch(given) else token_hex(16)
+        return Request(request, authenticators=self.authenticators)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Method, body, token, scopes. There is one form of answer, so nothing is negotiated."""
@@ -71,7 +72,6 @@ class UserDataView(APIView):
         )
 
 
-@openapi.describes_set
 class SetValue(UserDataView):
     """Store one value under one of the caller's keys."""
 
