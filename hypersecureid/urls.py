@@ -3,13 +3,15 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from hypersecureid import health
+from hypersecureid import health, reference
 
 urlpatterns = [
     path("", include("userdata.urls")),
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("metrics", health.metrics),
+    path("openapi.json", reference.document),
+    path("docs", reference.page),
     path("admin/", admin.site.urls),
 ]
 

@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
-from userdata.jwks_fetch import FetchFailed, KeySet, Provider
+from userdata.jwks_fetch import KeySet, Provider, read_keys
+from userdata.jwks_shared import Attempt, Attempts
 from userdata.keys import ASYMMETRIC, KeyNotFound, KeyStatus, KeysUnavailable, PublicKey
 from userdata.metrics import JWKS_REFRESHES, JWKS_UNKNOWN_KIDS
 
@@ -33,6 +35,8 @@ class JWKS:
     - An unknown `kid` causes at most one fetch in ``cooldown_seconds``, and waits at most ``wait_seconds`` for it.
       While a fetch drags on, no more than ``max_waiting`` requests wait so long: keep it below the server's threads.
     - ``plain_http`` allows http to hosts other than loopback: for a network that nobody else can write to.
+    - ``shared`` is a folder that only the service's processes can write to: what is said of fetches is then true of all
+      of them together. Without it each process fetches for itself.
 
     Raises:
         ValueError: no keys may be fetched from the URL or issuer, or an algorithm is not an asymmetric one.
@@ -49,9 +53,10 @@ class JWKS:
         timeout_seconds: float = 3,
         cooldown_seconds: float = 5,
         wait_seconds: float = 2,
-        max_waiting: int = 4,
+        max_waiting: int = 8,
         max_body_bytes: int = 512 * 1024,
         plain_http: bool = False,
+        shared: Path | None = None,
     ) -> None:
         if not algorithms or not ASYMMETRIC.issuperset(algorithms):
             raise ValueError("keys from a URL verify asymmetric algorithms only")
@@ -63,6 +68,8 @@ class JWKS:
             max_body_bytes=max_body_bytes,
             plain_http=plain_http,
         )
+        self._attempts = Attempts(self._provider.fetch, cooldown_seconds, shared)
+        self._algorithms = tuple(algorithms)
         self._refresh_seconds = refresh_seconds
         self._max_age_seconds = max_age_seconds
         self._cooldown_seconds = cooldown_seconds
@@ -77,8 +84,8 @@ class JWKS:
         self._turn = threading.Condition()
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._begun = self._ended = self._succeeded = 0  # numbers of refreshes: of the last one that did so
-        self._began_at = self._due_at = self._ask_again_at = 0.0
+        self._begun = self._ended = self._settled = 0  # numbers of refreshes; settled: the provider itself has told
+        self._began_at = self._seen_at = self._due_at = self._ask_again_at = 0.0
         self._asked = False
         self._failures = 0  # in a row
         self._waiting = 0
@@ -144,15 +151,16 @@ class JWKS:
             ticket = self._ask()
             if ticket:
                 self._wait(ticket, kid, alg)
-            held, settled, failing = self._usable(), 0 < ticket <= self._succeeded, self._failures > 0
+            held = self._usable()
             key = held.published.find(kid, alg) if held else None
-            if held and not key and settled:
+            telling = not self._failures and self._ended >= ticket
+            if held and not key and 0 < ticket <= self._settled:
                 self._remember(name)
         if key:
             return key
         # A provider that can't be asked may sign with a new key already, and an app throws away a token that is called
         # invalid. So 'not found' is said only of what the provider's last word rules out, and 'unavailable' otherwise.
-        if not held or (ticket and not settled) or (not ticket and failing):
+        if not held or not telling:
             raise KeysUnavailable(self.status().detail)
         raise KeyNotFound("no key of that name")
 
@@ -205,53 +213,58 @@ class JWKS:
                 self._turn.wait_for(lambda: self._asked or self._stopping, max(0.0, self._due_at - time.monotonic()))
                 if self._stopping:
                     return
-                self._asked = False
+                asked, self._asked = self._asked, False
                 self._begun += 1
                 self._began_at = time.monotonic()
-            good = self._refresh()
+            attempt, own = self._attempt(asked)
+            if attempt.at > self._seen_at:
+                self._take(attempt, own)
             with self._turn:
                 self._ended = self._begun
-                self._failures = 0 if good else self._failures + 1
-                if good:
-                    self._succeeded = self._begun
-                    self._due_at = self._began_at + self._refresh_seconds * random.uniform(0.8, 1.0)
-                else:
-                    self._due_at = time.monotonic() + self._back_off()
-                    self._ask_again_at = time.monotonic() + self._cooldown_seconds
+                self._ask_again_at = attempt.ask_again_at
+                if attempt.at > self._seen_at:
+                    self._seen_at = attempt.at
+                    self._failures = self._failures + 1 if attempt.cause else 0
+                    self._due_at = attempt.at + self._pause()
+                if own and not attempt.cause:
+                    self._settled = self._begun
                 self._turn.notify_all()
 
-    def _back_off(self) -> float:
-        longest = min(LONGEST_BACK_OFF_SECONDS, self._refresh_seconds)
-        return min(longest, self._cooldown_seconds * 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)
+    def _pause(self) -> float:
+        """How long after an attempt the next one is due: with jitter, so that services do not come in step."""
+        seconds = self._refresh_seconds
+        if self._failures:
+            seconds = min(seconds, LONGEST_BACK_OFF_SECONDS, self._cooldown_seconds * 2.0 ** min(self._failures, 10))
+        return seconds * random.uniform(*(0.5, 1.0) if self._failures else (0.8, 1.0))
 
-    def _refresh(self) -> bool:
-        began_at = time.monotonic()
+    def _attempt(self, asked: bool) -> tuple[Attempt, bool]:
         try:
-            self._hold(self._provider.fetch(), began_at)
-        except FetchFailed as error:
-            self._cause = str(error)
-        except Exception as error:  # the thread must live on: without it, keys would age unnoticed
-            log.exception("the refresh of keys met an unforeseen error")
-            self._cause = f"unforeseen {type(error).__name__}"
-        else:
-            if self._logged:
-                log.info("keys are refreshed again from %s", self._provider)
-            self._cause = None
-            self._logged.clear()
-        if self._cause and self._cause not in self._logged:
-            self._logged.add(self._cause)
-            log.warning("keys not refreshed: %s", self._cause)
-        JWKS_REFRESHES.labels(outcome="failure" if self._cause else "success").inc()
-        return not self._cause
+            return self._attempts.latest(asked=asked, seen_at=self._seen_at)
+        except Exception as error:  # without this thread keys would age unnoticed
+            cause, now = f"{type(error).__name__} {error}", time.monotonic()
+            if cause not in self._logged:
+                log.exception("an unforeseen error in refreshing keys")
+            return Attempt(now, now + self._cooldown_seconds, [], cause), True
 
-    def _hold(self, published: KeySet, began_at: float) -> None:
-        before = self._held
-        generation = before.generation if before else 0
-        if not before or published.keys != before.published.keys:
-            generation += 1
+    def _take(self, attempt: Attempt, own: bool) -> None:
+        """Adopt what an attempt brought. Whose own attempt it was counts it, and logs what is new about it."""
+        if own:
+            JWKS_REFRESHES.labels(outcome="failure" if attempt.cause else "success").inc()
+        if own and attempt.cause and attempt.cause not in self._logged:
+            log.warning("keys not refreshed: %s", attempt.cause)
+        if own and not attempt.cause and self._logged:
+            log.info("keys are refreshed again")
+        self._cause = attempt.cause
+        if attempt.cause:
+            self._logged.add(attempt.cause)
+            return
+        self._logged.clear()
+        published, before = read_keys(attempt.members, self._algorithms), self._held
+        changed = not before or published.keys != before.published.keys
+        if own and changed:
             names = ", ".join(sorted(published.kids)[:10])
             log.info("%d keys from %s verify tokens: %s", published.size, self._provider, names)
-        self._held = _Held(published, generation, began_at)
+        self._held = _Held(published, (before.generation if before else 0) + changed, attempt.at)
 
 
 @dataclass(frozen=True, slots=True)

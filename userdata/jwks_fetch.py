@@ -86,8 +86,10 @@ class Provider:
     def __str__(self) -> str:
         return _printable(self._first_url)
 
-    def fetch(self) -> KeySet:
-        """The keys published now, at least one. Takes no longer than ``timeout_seconds`` in all, discovery included.
+    def fetch(self) -> list[object]:
+        """The members of the key set that is published now, at least one that verifies one of the algorithms.
+
+        Takes no longer than ``timeout_seconds`` in all, discovery included.
 
         Raises:
             FetchFailed: something else than a usable JSON Web Key Set (RFC 7517 §5) came back, or nothing in time.
@@ -98,16 +100,15 @@ class Provider:
             self._discovered = None
             raise
 
-    def _fetch(self, deadline: float) -> KeySet:
+    def _fetch(self, deadline: float) -> list[object]:
         url = self._keys_url or self._discover(deadline)
         members = self._get(url, deadline).get("keys")
         if not isinstance(members, list) or not members:
             raise FetchFailed(f"{_printable(url)} answered JSON that holds no keys")
-        published = read_keys(members, self._algorithms)
-        if not published.size:
+        if not read_keys(members, self._algorithms).size:
             wanted = " or ".join(self._algorithms)
             raise FetchFailed(f"{_printable(url)} publishes {len(members)} keys, none of which verifies {wanted}")
-        return published
+        return members
 
     def _discover(self, deadline: float) -> str:
         if self._discovered and time.monotonic() < self._discovered[1]:
