@@ -37,6 +37,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> It
         connection.creation.create_test_db(verbosity=0, autoclobber=True)
         connection.close()
     yield
+    store.close()
     with django_db_blocker.unblock():
         connection.creation.destroy_test_db(name, verbosity=0)
 
@@ -47,7 +48,6 @@ def stored(django_db_setup: None, django_db_blocker: Any) -> Iterator[BaseManage
     with django_db_blocker.unblock():
         StoredValue.objects.all().delete()
         yield StoredValue.objects
-        store.close()
         connection.close()
 
 
@@ -87,7 +87,6 @@ def trust(settings: Any) -> Iterator[Callable[..., None]]:
         forget()
 
     yield trust
-    settings.finalize()
     forget()
 
 
