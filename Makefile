@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format token lock clean
+.PHONY: help run test test-identity test-browser e2e-keycloak lint format token bench lock clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -13,6 +13,15 @@ run: .venv/installed ## Run the whole service here: database, migrations, server
 
 test: .venv/installed ## Run every test, on a real PostgreSQL
 	@$(PY) -m pytest
+
+test-identity: .venv/installed ## Let a real OpenID provider issue the tokens, rotate its keys and fail (needs node and npm)
+	@$(PY) -m pytest tests/identity
+
+e2e-keycloak: .venv/installed ## Log a user in at a real Keycloak and store a value with the token (needs java and mvn)
+	@$(PY) -m pytest -c tests/e2e_keycloak/pytest.ini tests/e2e_keycloak
+
+test-browser: .venv/installed ## Look at /docs, CORS and the admin with Chromium (needs chromium and chromium-driver)
+	@$(PY) -m pytest tests/browser
 
 lint: .venv/installed ## Check style and types
 	@$(PY) -m ruff check .
@@ -26,6 +35,9 @@ format: .venv/installed ## Put the code into its form
 token: .venv/installed ## Print a token for the running service (SUB=, CLIENT=, SCOPE=, TTL= seconds)
 	@SUB="$(SUB)" CLIENT="$(CLIENT)" TTL="$(TTL)" $(if $(filter undefined,$(origin SCOPE)),,SCOPE="$(SCOPE)") \
 		$(PY) -m hypersecureid.local.token
+
+bench: .venv/installed ## Measure the service beside its peers (QUICK=1: three minutes; needs wrk, node and npm)
+	@$(PY) -m bench
 
 lock: ## Pin anew what pyproject.toml asks for, with hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

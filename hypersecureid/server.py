@@ -1,5 +1,6 @@
 """The production server: Granian, several worker processes, each with many threads."""
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -26,9 +27,16 @@ def serve() -> None:
     Raises `ImproperlyConfigured` where the address is taken or can't be had.
     """
     require_free_address()
-    # Counters of the workers live in files here, so that any one of them can add them all up.
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="userdata-metrics-"))
-    Granian(
+    # Workers start afresh and not as copies of this process, whose threads and locks they could not use.
+    multiprocessing.set_start_method("spawn", force=True)
+    with tempfile.TemporaryDirectory(prefix="userdata-") as shared:
+        # The workers' counters are files here, so that any one of them can add them all up.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        _server().serve(target_loader=_load)
+
+
+def _server() -> Any:
+    return Granian(
         "hypersecureid.wsgi:application",
         address=settings.HOST,
         port=settings.PORT,
@@ -40,7 +48,7 @@ def serve() -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=10,
         log_level=LogLevels.error,
-    ).serve(target_loader=_load)
+    )
 
 
 def end_with_parent() -> None:

@@ -18,17 +18,8 @@ from environs.exceptions import EnvError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-for _name in [name for name in os.environ if name.endswith("_FILE") and name[:-5] in os.environ]:
-    raise ImproperlyConfigured(f"Both {_name[:-5]} and {_name} are set; set one of them.")
-
-env = FileAwareEnv()
+env = FileAwareEnv(strip_whitespace=True)
 _at_least_one = validate.Range(min=1)
-
-
-def _text(name: str, default: str | None = None) -> str:
-    """A string; one from a file loses the line end that editors and `echo` add."""
-    value: str = env.str(name) if default is None else env.str(name, default)
-    return value.removesuffix("\n").removesuffix("\r") if f"{name}_FILE" in os.environ else value
 
 
 def _host_is_loopback(host: str) -> bool:
@@ -40,7 +31,7 @@ def _host_is_loopback(host: str) -> bool:
 
 try:
     DEBUG = env.bool("DEBUG", False)
-    SECRET_KEY = _text("SECRET_KEY")
+    SECRET_KEY = env.str("SECRET_KEY")
     ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS")
     LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
 
@@ -50,14 +41,14 @@ try:
     WORKERS = env.int("WORKERS", 2, validate=_at_least_one)
     HTTPS_PROXY_HEADERS = env.bool("TRUST_PROXY_HEADERS", False)
 
-    DATABASE_URL = _text("DATABASE_URL")
+    DATABASE_URL = env.str("DATABASE_URL")
 
     # Access tokens: who issued them, for whom, and the one source of the keys that verify them.
     JWT_ISSUER = env.str("JWT_ISSUER", "")
     JWT_AUDIENCE = env.str("JWT_AUDIENCE", "")
     JWT_ALGORITHMS: list[str] = env.list("JWT_ALGORITHMS", [])
-    JWT_SECRET = _text("JWT_SECRET", "")
-    JWT_PUBLIC_KEY = _text("JWT_PUBLIC_KEY", "")
+    JWT_SECRET = env.str("JWT_SECRET", "")
+    JWT_PUBLIC_KEY = env.str("JWT_PUBLIC_KEY", "")
     JWT_JWKS_URL = env.str("JWT_JWKS_URL", "")
     JWT_JWKS_REFRESH_SECONDS = env.float("JWT_JWKS_REFRESH_SECONDS", 300, validate=_at_least_one)
     JWT_JWKS_MAX_AGE_SECONDS = env.float("JWT_JWKS_MAX_AGE_SECONDS", 86_400, validate=_at_least_one)
@@ -81,6 +72,10 @@ except (dj_database_url.ParseError, ValueError) as problem:
     unreadable = problem.args[0] if "readable file" in str(problem) else "DATABASE_URL is not a valid URL."
     raise ImproperlyConfigured(unreadable) from None
 
+for _name in env.dump():
+    if _name in os.environ and f"{_name}_FILE" in os.environ:
+        raise ImproperlyConfigured(f"Both {_name} and {_name}_FILE are set; set one of them.")
+
 if _database["ENGINE"] != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: postgresql://user:password@host/name.")
 
@@ -101,6 +96,7 @@ INSTALLED_APPS = [
     "hypersecureid",
     "userdata",
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -177,7 +173,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "userdata.openapi.EndpointSchema",
     "EXCEPTION_HANDLER": "userdata.exceptions.answer",
     "UNAUTHENTICATED_USER": None,
 }
@@ -206,15 +202,12 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Small values that apps keep for their users.",
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"validatorUrl": None},
 }
 
 UNFOLD = {
     "SITE_TITLE": "User data",
     "SITE_HEADER": "HyperSecureID user data",
+    "SITE_URL": "/docs",
     "SHOW_VIEW_ON_SITE": False,
 }
 
@@ -251,6 +244,7 @@ LOGGING = {
         "django": {"level": "WARNING"},
         # A client's mistakes are its own; an unforeseen error is logged where it is answered.
         "django.request": {"level": "CRITICAL"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # The statements it would tell of hold the values.
         "django.db.backends": {"level": "INFO"},
         # A reconnection attempt a second; the store says once that the database is out of reach.

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from hypersecureid import health, reference
 
@@ -12,6 +13,7 @@ urlpatterns = [
     path("metrics", health.metrics),
     path("openapi.json", reference.document),
     path("docs", reference.page),
+    path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
 ]
 

@@ -4,6 +4,7 @@ The list never counts, sorts or loads more than a page, so that it opens as fast
 keys as over ten.
 """
 
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -55,24 +56,22 @@ class UpdatedFilter(RangeDateFilter):  # type: ignore[misc]
 
 @admin.register(StoredValue)
 class StoredValueAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ["shown_key", "shown_owner", "shown_app", "access_scope", "revision", "updated_at"]
+    list_display = ["shown_key", "shown_owner", "shown_app", "access_scope", "revision", "shown_updated"]
     list_display_links = ["shown_key"]
     list_filter = ["owner_kind", "access_scope", AppFilter, ("updated_at", UpdatedFilter)]
     list_filter_submit = True
     list_per_page = 50
     search_fields = ["owner_id", "key", "app"]
-    search_help_text = (
-        "An owner's exact id; after it, or without it, the beginning of a key or an exact app. "
-        "Words with spaces stand in quotes."
-    )
+    search_help_text = "Owner's id, beginning of a key, or app"
     ordering = ["-id"]
     sortable_by: ClassVar[list[str]] = []
     paginator = InfinitePaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     actions = None
 
-    readonly_fields = ["shown_key", "shown_owner", "shown_app", "hidden_value"]
-    fields = [*readonly_fields[:3], "access_scope", "revision", "created_at", "updated_at", "hidden_value"]
+    readonly_fields = ["shown_key", "shown_owner", "shown_app", "shown_created", "shown_updated", "hidden_value"]
+    fields = [*readonly_fields[:3], "access_scope", "revision", *readonly_fields[3:]]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -134,6 +133,14 @@ class StoredValueAdmin(ModelAdmin):  # type: ignore[misc]
     def shown_app(self, stored: StoredValue) -> SafeString:
         return format_html("<bdi>{}</bdi>", stored.app)
 
+    @admin.display(description="created (UTC)")
+    def shown_created(self, stored: StoredValue) -> str:
+        return _to_the_second(stored.created_at)
+
+    @admin.display(description="updated (UTC)")
+    def shown_updated(self, stored: StoredValue) -> str:
+        return _to_the_second(stored.updated_at)
+
     @admin.display(description="value")
     def hidden_value(self, stored: StoredValue) -> SafeString:
         """The value behind a click; of a long one, no more than its beginning leaves the database."""
@@ -148,6 +155,10 @@ class StoredValueAdmin(ModelAdmin):  # type: ignore[misc]
             beginning[:SHOWN_CHARS],
             cut,
         )
+
+
+def _to_the_second(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @admin.register(User)

@@ -46,4 +46,4 @@ class StoredValue(models.Model):
         verbose_name = "stored key"
 
     def __str__(self) -> str:
-        return f"{self.key} of {self.owner_kind} {self.owner_id}"
+        return f"key {self.key} of {self.owner_kind} {self.owner_id}"

@@ -59,10 +59,10 @@ class EndpointSchema(AutoSchema):
 
     def get_override_parameters(self) -> list[Any]:
         return [
-            _header("X-Request-Id", "Names this request in the service's log.", response=True),
+            _header("X-Request-Id", "Names this request in logs.", response=True),
             _header(
                 "X-Request-Id",
-                "A name for this request in the service's log, which also comes back; otherwise the service makes one.",
+                "A name for this request in logs, which comes back; otherwise the service makes one.",
                 pattern="^[A-Za-z0-9._-]{1,128}$",
             ),
             _header(

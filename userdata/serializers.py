@@ -105,5 +105,7 @@ class UserDataSerializer(serializers.Serializer[Params]):
 class SetParams(UserDataSerializer):
     """POST /user-data/set"""
 
-    value_key = KeyField(help_text="The key: 1 to 128 characters, none of them control characters.")
-    value_data = ValueField(allow_blank=True, help_text="The value, stored exactly as given; at most 262,144 bytes.")
+    value_key = KeyField(help_text=f"The key: 1 to {settings.MAX_KEY_CHARS} characters, no control characters.")
+    value_data = ValueField(
+        allow_blank=True, help_text=f"The value, stored exactly as given; at most {settings.MAX_VALUE_BYTES:,} bytes."
+    )
