@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help run test test-identity test-browser e2e-keycloak lint format token bench lock clean
+.PHONY: help run test test-identity test-browser e2e-keycloak lint format token bench secrets lock clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -17,8 +17,9 @@ test: .venv/installed ## Run every test, on a real PostgreSQL
 test-identity: .venv/installed ## Let a real OpenID provider issue the tokens, rotate its keys and fail (needs node and npm)
 	@$(PY) -m pytest tests/identity
 
-e2e-keycloak: .venv/installed ## Log a user in at a real Keycloak and store a value with the token (needs java and mvn)
-	@$(PY) -m pytest -c tests/e2e_keycloak/pytest.ini tests/e2e_keycloak
+e2e-keycloak: .venv/installed ## Log a user in at a real Keycloak and store a value (needs Java 17 or newer, and Maven)
+	@$(PY) -m pytest -c tests/e2e_keycloak/pytest.ini --rootdir=. --confcutdir=tests/e2e_keycloak \
+		tests/e2e_keycloak/journey.py
 
 test-browser: .venv/installed ## Look at /docs, CORS and the admin with Chromium (needs chromium and chromium-driver)
 	@$(PY) -m pytest tests/browser
@@ -38,6 +39,10 @@ token: .venv/installed ## Print a token for the running service (SUB=, CLIENT=, 
 
 bench: .venv/installed ## Measure the service beside its peers (QUICK=1: three minutes; needs wrk, node and npm)
 	@$(PY) -m bench
+
+secrets: ## Make the passwords and the key pair of the local docker compose stack, in .local/
+	@$(MAKE) -s token >/dev/null
+	@sh deploy/secrets.sh
 
 lock: ## Pin anew what pyproject.toml asks for, with hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -53,6 +53,12 @@ def _tokens() -> list[CheckMessage]:
             configuration.key_source()
         except ImproperlyConfigured as problem:
             found.append(Error(str(problem), id="userdata.E004"))
+    if settings.JWT_JWKS_URL.startswith("http:"):
+        found.append(
+            checks.Warning(
+                "JWT_JWKS_URL is plain http: whoever can change its answers can log anyone in.", id="userdata.W002"
+            )
+        )
     if not settings.JWT_AUDIENCE:
         found.append(
             checks.Warning("JWT_AUDIENCE is not set: tokens for other services are accepted too.", id="userdata.W001")

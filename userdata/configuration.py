@@ -3,7 +3,9 @@
 Raises `ImproperlyConfigured` with one sentence where they name none, or some that do not go together.
 """
 
+import os
 from functools import cache
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -26,13 +28,7 @@ def key_source() -> keys.KeySource:
     for name in ("JWT_JWKS_URL", "JWT_ISSUER"):
         if getattr(settings, name):
             _require_http(name)
-            return JWKS(
-                url=settings.JWT_JWKS_URL or None,
-                issuer=settings.JWT_ISSUER,
-                algorithms=algorithms(),
-                refresh_seconds=settings.JWT_JWKS_REFRESH_SECONDS,
-                max_age_seconds=settings.JWT_JWKS_MAX_AGE_SECONDS,
-            )
+            return _provider_keys()
     raise ImproperlyConfigured("JWT_ISSUER is not set: the service must know whose tokens to trust.")
 
 
@@ -52,6 +48,24 @@ def algorithms() -> list[str]:
     if key is not None and (unfit := [alg for alg in named if not keys.fits(key, alg)]):
         raise ImproperlyConfigured(f"JWT_ALGORITHMS names {', '.join(unfit)}, which the configured key does not fit.")
     return named
+
+
+def _provider_keys() -> JWKS:
+    # The workers' common folder, where `hypersecureid.server` has made one.
+    shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    try:
+        return JWKS(
+            url=settings.JWT_JWKS_URL or None,
+            issuer=settings.JWT_ISSUER,
+            algorithms=algorithms(),
+            refresh_seconds=settings.JWT_JWKS_REFRESH_SECONDS,
+            max_age_seconds=settings.JWT_JWKS_MAX_AGE_SECONDS,
+            # Who names an http URL knows the network that it crosses; who names an issuer may not.
+            plain_http=bool(settings.JWT_JWKS_URL),
+            shared=Path(shared) if shared else None,
+        )
+    except ValueError as problem:
+        raise ImproperlyConfigured(f"Keys can't be had from the provider: {problem}.") from problem
 
 
 def _secret() -> bytes:

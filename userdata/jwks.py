@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 LONGEST_BACK_OFF_SECONDS = 30.0
 UNKNOWN_KIDS_REMEMBERED = 1000
 UNKNOWN_KID_SECONDS = 60.0  # not for ever: some providers publish a key only after it has begun to sign
+LOOK_AROUND_SECONDS = 1.0
 CROWD_WAIT_SECONDS = 0.25  # time enough for a provider in good health
 
 
@@ -116,9 +117,8 @@ class JWKS:
     def status(self) -> KeyStatus:
         held, cause = self._usable(), self._cause
         if held:
-            detail = f"{held.published.size} keys from {self._provider}" + (
-                f"; not refreshed: {cause}" if cause else ""
-            )
+            note = f"; not refreshed: {cause}" if cause else ""
+            detail = f"{held.published.size} keys from {self._provider}{note}"
             return KeyStatus(usable=True, age_seconds=held.age(), detail=detail)
         age = self._held.age() if self._held else None
         return KeyStatus(usable=False, age_seconds=age, detail=f"no usable keys: {cause or 'not fetched yet'}")
@@ -187,7 +187,7 @@ class JWKS:
         self._waiting += 1
         try:
             self._turn.wait_for(
-                lambda: self._ended >= ticket or ((held := self._held) and held.published.find(kid, alg)),
+                lambda: self._ended >= ticket or ((held := self._usable()) and held.published.find(kid, alg)),
                 max(0.0, seconds),
             )
         finally:
@@ -210,56 +210,66 @@ class JWKS:
     def _refresh_for_ever(self) -> None:
         while True:
             with self._turn:
-                self._turn.wait_for(lambda: self._asked or self._stopping, max(0.0, self._due_at - time.monotonic()))
+                self._turn.wait_for(lambda: self._asked or self._stopping, self._idle_seconds())
                 if self._stopping:
                     return
                 asked, self._asked = self._asked, False
                 self._begun += 1
                 self._began_at = time.monotonic()
-            attempt, own = self._attempt(asked)
-            if attempt.at > self._seen_at:
-                self._take(attempt, own)
+                due = self._began_at >= self._due_at
+            attempt, own, published = self._attempt(due=due, asked=asked)
+            news = attempt.at > self._seen_at
+            if news:
+                self._take(attempt, own, published)
             with self._turn:
                 self._ended = self._begun
                 self._ask_again_at = attempt.ask_again_at
-                if attempt.at > self._seen_at:
+                if news:
                     self._seen_at = attempt.at
                     self._failures = self._failures + 1 if attempt.cause else 0
-                    self._due_at = attempt.at + self._pause()
+                    self._due_at = self._next(attempt)
                 if own and not attempt.cause:
                     self._settled = self._begun
                 self._turn.notify_all()
 
-    def _pause(self) -> float:
-        """How long after an attempt the next one is due: with jitter, so that services do not come in step."""
-        seconds = self._refresh_seconds
-        if self._failures:
-            seconds = min(seconds, LONGEST_BACK_OFF_SECONDS, self._cooldown_seconds * 2.0 ** min(self._failures, 10))
-        return seconds * random.uniform(*(0.5, 1.0) if self._failures else (0.8, 1.0))
+    def _next(self, attempt: Attempt) -> float:
+        """When the next attempt is due; with jitter, so that the services of a provider do not fall into step."""
+        if not attempt.cause:
+            return attempt.at + self._refresh_seconds * random.uniform(0.8, 1.0)
+        longest = min(LONGEST_BACK_OFF_SECONDS, self._refresh_seconds)
+        back_off = min(longest, self._cooldown_seconds * 2.0 ** min(self._failures, 10))
+        return time.monotonic() + back_off * random.uniform(0.5, 1.0)
 
-    def _attempt(self, asked: bool) -> tuple[Attempt, bool]:
+    def _idle_seconds(self) -> float:
+        """How long to sleep if nobody asks. After a failure not for long: another process may have had more luck."""
+        longest = LOOK_AROUND_SECONDS if self._failures else self._refresh_seconds
+        return min(longest, max(0.0, self._due_at - time.monotonic()))
+
+    def _attempt(self, *, due: bool, asked: bool) -> tuple[Attempt, bool, KeySet]:
+        """The latest attempt, whether it was made here and now, and the keys that it brought."""
         try:
-            return self._attempts.latest(asked=asked, seen_at=self._seen_at)
-        except Exception as error:  # without this thread keys would age unnoticed
+            attempt, own = self._attempts.latest(seen_at=self._seen_at, due=due, asked=asked)
+            return attempt, own, read_keys(attempt.members, self._algorithms)
+        except Exception as error:  # a thread that ended here would leave the keys to age unnoticed
             cause, now = f"{type(error).__name__} {error}", time.monotonic()
             if cause not in self._logged:
                 log.exception("an unforeseen error in refreshing keys")
-            return Attempt(now, now + self._cooldown_seconds, [], cause), True
+            return Attempt(now, now + self._cooldown_seconds, [], cause), True, read_keys([], self._algorithms)
 
-    def _take(self, attempt: Attempt, own: bool) -> None:
-        """Adopt what an attempt brought. Whose own attempt it was counts it, and logs what is new about it."""
+    def _take(self, attempt: Attempt, own: bool, published: KeySet) -> None:
+        """Adopt what an attempt brought. The process that made it counts it, and logs what is new about it."""
         if own:
             JWKS_REFRESHES.labels(outcome="failure" if attempt.cause else "success").inc()
-        if own and attempt.cause and attempt.cause not in self._logged:
-            log.warning("keys not refreshed: %s", attempt.cause)
-        if own and not attempt.cause and self._logged:
-            log.info("keys are refreshed again")
         self._cause = attempt.cause
         if attempt.cause:
+            if own and attempt.cause not in self._logged:
+                log.warning("keys not refreshed: %s", attempt.cause)
             self._logged.add(attempt.cause)
             return
+        if own and self._logged:
+            log.info("keys are refreshed again")
         self._logged.clear()
-        published, before = read_keys(attempt.members, self._algorithms), self._held
+        before = self._held
         changed = not before or published.keys != before.published.keys
         if own and changed:
             names = ", ".join(sorted(published.kids)[:10])

@@ -46,15 +46,15 @@ class Attempts:
             if status.st_uid != os.geteuid() or status.st_mode & 0o022:
                 raise ValueError("the folder where processes share keys must be writable for their user only")
 
-    def latest(self, *, asked: bool, seen_at: float) -> tuple[Attempt, bool]:
+    def latest(self, *, seen_at: float, due: bool, asked: bool) -> tuple[Attempt, bool]:
         """The latest attempt, and whether it was made for this call.
 
-        A new one is made where nobody has made any since the one of ``seen_at``; where it is ``asked`` for by a
-        token with an unknown `kid`, no sooner than the cool-down allows.
+        A new one is made when it is ``due`` and nobody has made any since the one of ``seen_at``; or when it is
+        ``asked`` for by a token with an unknown `kid`, and the cool-down allows it.
         """
         with self._turn():
             last = self._read()
-            if time.monotonic() < last.ask_again_at if asked else last.at > seen_at:
+            if not ((due and last.at <= seen_at) or (asked and time.monotonic() >= last.ask_again_at)):
                 return last, False
             made = self._make(asked, last)
             self._write(made)
