@@ -37,7 +37,7 @@ token: .venv/installed ## Print a token for the running service (SUB=, CLIENT=, 
 	@SUB="$(SUB)" CLIENT="$(CLIENT)" TTL="$(TTL)" $(if $(filter undefined,$(origin SCOPE)),,SCOPE="$(SCOPE)") \
 		$(PY) -m hypersecureid.local.token
 
-bench: .venv/installed ## Measure the service beside its peers (QUICK=1: three minutes; needs wrk, node and npm)
+bench: .venv/installed ## Measure the service beside its peers (QUICK=1, SOAK=1, ONLY=, ROUNDS=, SECONDS=, CONNECTIONS=)
 	@$(PY) -m bench
 
 secrets: ## Make the passwords and the key pair of the local docker compose stack, in .local/
