@@ -13,7 +13,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from userdata.jwks_fetch import KeySet, Provider, read_keys
+from userdata.jwks_fetch import Provider
+from userdata.jwks_read import KeySet, read_keys
 from userdata.jwks_shared import Attempt, Attempts
 from userdata.keys import ASYMMETRIC, KeyNotFound, KeyStatus, KeysUnavailable, PublicKey
 from userdata.metrics import JWKS_REFRESHES, JWKS_UNKNOWN_KIDS
@@ -69,7 +70,7 @@ class JWKS:
             max_body_bytes=max_body_bytes,
             plain_http=plain_http,
         )
-        self._attempts = Attempts(self._provider.fetch, cooldown_seconds, shared)
+        self._attempts = Attempts(self._provider.fetch, cooldown_seconds, shared, source=f"{url} {issuer}")
         self._algorithms = tuple(algorithms)
         self._refresh_seconds = refresh_seconds
         self._max_age_seconds = max_age_seconds

@@ -1,4 +1,4 @@
-"""Fetching and reading a provider's keys, within a time and a size that hold whatever the provider does.
+"""Fetching a provider's keys, within a time and a size that hold whatever the provider does.
 
 The standard library's client does the talking: it honours proxy settings and the system's certificates, and costs no
 dependency. What it lacks is a limit on the whole exchange: a socket's time-out starts anew with each byte that arrives,
@@ -14,41 +14,23 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from jwt import PyJWK, PyJWTError
-
-from userdata.keys import PublicKey, fits
+from userdata.jwks_read import read_keys
 
 USER_AGENT = "hypersecureid-user-data"  # some providers' front ends answer 403 to a client that names none
+ACCEPT = "application/json, application/jwk-set+json"
 WELL_KNOWN = "/.well-known/openid-configuration"
 DISCOVERED_FOR_SECONDS = 3600.0
-
-# `kty` to the name under which PyJWT reads such a key. No `oct`: a published secret is none (RFC 8725 §3.5).
-READERS = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
 
 
 class FetchFailed(Exception):
     """The provider's keys could not be had; the text says why, for operators, in one line without secrets."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeySet:
-    """Of the keys that a provider publishes, those that verify tokens."""
-
-    keys: Mapping[tuple[str | None, str], PublicKey]  # by `kid` and `alg`; without `kid`, where just one key fits `alg`
-    kids: frozenset[str]
-    size: int
-
-    def find(self, kid: str | None, alg: str) -> PublicKey | None:
-        return self.keys.get((kid, alg))
 
 
 class Provider:
@@ -170,44 +152,6 @@ class Provider:
         return document
 
 
-def read_keys(members: Iterable[object], algorithms: Collection[str]) -> KeySet:
-    """Those members of a JSON Web Key Set that verify one of the algorithms.
-
-    What is not understood is passed over, as RFC 7517 §5 bids. Of two keys that share a `kid` and fit the same
-    algorithm, the first counts.
-    """
-    keys: dict[tuple[str | None, str], PublicKey] = {}
-    fitting: dict[str, list[PublicKey]] = {alg: [] for alg in algorithms}
-    kids: set[str] = set()
-    size = 0
-    for member in members:
-        if not isinstance(member, dict) or not (key := _read_key(member)):
-            continue
-        kid = member.get("kid")
-        algs = [alg for alg in algorithms if fits(key, alg) and member.get("alg", alg) == alg]
-        for alg in algs:
-            fitting[alg].append(key)
-            if isinstance(kid, str):
-                keys.setdefault((kid, alg), key)
-                kids.add(kid)
-        size += bool(algs)
-    keys.update({(None, alg): fit[0] for alg, fit in fitting.items() if len(fit) == 1})
-    return KeySet(keys, frozenset(kids), size)
-
-
-def _read_key(jwk: dict[str, object]) -> PublicKey | None:
-    """The key that a member of a set holds, if it is public and for signatures (RFC 7517 §4)."""
-    operations = jwk.get("key_ops", ["verify"])
-    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
-        return None
-    reader = READERS.get(str(jwk.get("kty")))
-    try:
-        key = PyJWK(jwk, reader).key if reader else None
-    except (PyJWTError, UnsupportedAlgorithm):
-        return None
-    return key if isinstance(key, PublicKey) else None
-
-
 class _Answer(NamedTuple):
     status: int
     media_type: str
@@ -224,7 +168,7 @@ class _Exchange(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
 
     def get(self, url: str, timeout_seconds: float, max_bytes: int) -> _Answer:
         """The answer, its body as far as ``max_bytes``."""
-        request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT, "Accept": "application/json"})
+        request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT, "Accept": ACCEPT})
         with urllib.request.build_opener(self, _AsAnswered).open(request, timeout=timeout_seconds) as response:
             return _Answer(response.status, response.headers.get_content_type(), response.read(max_bytes))
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from userdata.jwks_fetch import FetchFailed
@@ -30,16 +31,18 @@ class Attempt:
 
 
 class Attempts:
-    """The attempts of all processes that share a folder; without a folder, of this one.
+    """The attempts upon one ``source`` of all processes that share a folder; without a folder, of this one.
 
     Raises:
         ValueError: others could write to the folder, and so choose the keys.
     """
 
-    def __init__(self, fetch: Callable[[], list[object]], cooldown_seconds: float, folder: Path | None) -> None:
+    def __init__(
+        self, fetch: Callable[[], list[object]], cooldown_seconds: float, folder: Path | None, source: str
+    ) -> None:
         self._fetch = fetch
         self._cooldown_seconds = cooldown_seconds
-        self._folder = folder
+        self._path = folder / f"keys-{sha256(source.encode()).hexdigest()[:16]}" if folder else None
         self._last = Attempt(at=0.0, ask_again_at=0.0, members=[])
         if folder:
             status = folder.stat()
@@ -72,26 +75,26 @@ class Attempts:
     def _turn(self) -> Iterator[None]:
         """Keeps the other processes waiting: for as long as one fetch takes, at most."""
         with ExitStack() as stack:
-            if self._folder:
+            if self._path:
                 with suppress(OSError):
-                    turn = stack.enter_context((self._folder / "turn").open("a"))
+                    turn = stack.enter_context(self._path.with_suffix(".turn").open("a"))
                     fcntl.flock(turn, fcntl.LOCK_EX)
             yield
 
     # A folder that is full, or was cleaned away, is no reason to be without keys: each then fetches for itself.
 
     def _read(self) -> Attempt:
-        if self._folder:
+        if self._path:
             with suppress(OSError, ValueError, TypeError):
-                other = Attempt(**json.loads((self._folder / "attempt.json").read_bytes()))
+                other = Attempt(**json.loads(self._path.with_suffix(".json").read_bytes()))
                 if self._last.at < other.at <= time.monotonic():  # a later time is of another boot of the machine
                     self._last = other
         return self._last
 
     def _write(self, attempt: Attempt) -> None:
         self._last = attempt
-        if self._folder:
+        if self._path:
             with suppress(OSError):
-                unfinished = self._folder / "attempt.new"
+                unfinished = self._path.with_suffix(".new")
                 unfinished.write_text(json.dumps(asdict(attempt)))
-                unfinished.replace(self._folder / "attempt.json")
+                unfinished.replace(self._path.with_suffix(".json"))
