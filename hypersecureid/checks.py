@@ -7,6 +7,7 @@ on an error and log a warning.
 from typing import Any
 
 import structlog
+from corsheaders.checks import check_settings as check_cors
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
@@ -26,7 +27,7 @@ def check_settings(app_configs: object, **kwargs: Any) -> list[CheckMessage]:
 
 def require_safe_settings(*, warn: bool = False) -> None:
     """Raises `ImproperlyConfigured` with a sentence for each error; logs the warnings if asked to."""
-    found = check_settings(None)
+    found = [*check_settings(None), *check_cors()]
     if errors := [message for message in found if message.is_serious()]:
         raise ImproperlyConfigured("\n".join(f"{error.msg} ({error.id})" for error in errors))
     if warn:

@@ -24,6 +24,12 @@ class CorsForPages(CorsMiddleware):
             return self.get_response(request)  # type: ignore[return-value]
         return super().__call__(request)  # type: ignore[return-value]
 
+    def check_preflight(self, request: HttpRequest) -> HttpResponseBase | None:
+        response = super().check_preflight(request)
+        if response is not None:
+            del response["Content-Type"]  # of nothing
+        return response
+
 
 class AdminOnly:
     get_response: Any

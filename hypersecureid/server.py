@@ -13,11 +13,11 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-THREADS = 32
+THREADS = 128
 HEADER_SECONDS = 10
 
 
@@ -44,6 +44,7 @@ def _server() -> Any:
         workers=settings.WORKERS,
         blocking_threads=THREADS,
         backpressure=1024,
+        http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
         respawn_failed_workers=True,
         workers_kill_timeout=10,

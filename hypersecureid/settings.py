@@ -14,7 +14,9 @@ import dj_database_url
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 from environs import FileAwareEnv, validate
-from environs.exceptions import EnvError
+from environs.exceptions import EnvError, EnvValidationError
+from psycopg import ProgrammingError
+from psycopg.conninfo import make_conninfo
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -63,8 +65,14 @@ try:
     MAX_KEYS_PER_APP = env.int("MAX_KEYS_PER_APP", 2_000, validate=_at_least_one)
 
     _database = dj_database_url.parse(DATABASE_URL)
+    make_conninfo(**_database.get("OPTIONS", {}))
+except EnvValidationError as problem:
+    reasons = problem.error_messages if isinstance(problem.error_messages, list) else [str(problem).rstrip(".")]
+    raise ImproperlyConfigured(f"{str(problem).partition(':')[0]}: {' '.join(map(str, reasons))}") from problem
 except EnvError as problem:
-    raise ImproperlyConfigured(f"{str(problem).rstrip('.')}.") from problem
+    raise ImproperlyConfigured(f"{problem}.") from problem
+except ProgrammingError as problem:
+    raise ImproperlyConfigured("DATABASE_URL has an option that PostgreSQL does not know.") from problem
 except dj_database_url.UnknownSchemeError as problem:
     raise ImproperlyConfigured("DATABASE_URL must be a URL such as postgresql://user:password@host/name.") from problem
 except (dj_database_url.ParseError, ValueError) as problem:
@@ -76,7 +84,7 @@ for _name in env.dump():
     if _name in os.environ and f"{_name}_FILE" in os.environ:
         raise ImproperlyConfigured(f"Both {_name} and {_name}_FILE are set; set one of them.")
 
-if _database["ENGINE"] != "django.db.backends.postgresql":
+if _database["ENGINE"] != "django.db.backends.postgresql" or not _database["NAME"]:
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: postgresql://user:password@host/name.")
 
 PUBLIC_BIND = not _host_is_loopback(HOST)

@@ -70,6 +70,8 @@ def _provider_keys() -> JWKS:
 
 def _secret() -> bytes:
     secret = settings.JWT_SECRET.encode()
+    if b"-----BEGIN" in secret:
+        raise ImproperlyConfigured("JWT_SECRET is a key in PEM, which may be public; a public key is JWT_PUBLIC_KEY.")
     if len(secret) < keys.MIN_SECRET_BYTES:
         raise ImproperlyConfigured(f"JWT_SECRET must have at least {keys.MIN_SECRET_BYTES} bytes.")
     return bytes(secret)

@@ -44,7 +44,7 @@ class UserDataView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Method, body, token, scopes. There is one form of answer, so nothing is negotiated."""
-        if request.method != "POST":
+        if request.META["REQUEST_METHOD"] != "POST":  # methods are case-sensitive, which Django overlooks
             self.http_method_not_allowed(request)
         self.body = parsers.read(request._request)
         self.perform_authentication(request)
