@@ -17,7 +17,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-THREADS = 128
+THREADS = 64
 HEADER_SECONDS = 10
 
 
