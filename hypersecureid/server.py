@@ -66,6 +66,8 @@ def end_with_parent() -> None:
 
 def _load(target: str) -> Callable[..., Any]:
     """Called in each worker."""
+    # A Ctrl-C is for the main process, which tells the workers: told twice, they would not end.
+    os.setpgrp()
     end_with_parent()
     from hypersecureid.wsgi import application
 

@@ -167,7 +167,7 @@ def test_an_answer_waits_for_the_disk_whatever_the_servers_default(stored: Any) 
         cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
         try:
             store.close()
-            with store._pool._connections().connection() as conn:
+            with store._pool._connection() as conn:
                 assert conn.execute("SHOW synchronous_commit").fetchone() == ("on",)
         finally:
             cursor.execute(f"ALTER DATABASE {name} RESET synchronous_commit")

@@ -116,7 +116,9 @@ def workers(server: Server) -> Iterator[None]:
     """Asserts that the workers are the same processes before and after."""
 
     def pids() -> set[str]:
-        rows = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        rows = subprocess.run(
+            ["ps", "-A", "-ww", "-o", "pid=,ppid="], capture_output=True, text=True, check=True
+        ).stdout
         return {pid for pid, parent in map(str.split, rows.splitlines()) if parent == str(server.process.pid)}
 
     before = pids()

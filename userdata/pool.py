@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import dup
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db import connections
@@ -22,12 +23,13 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 # Together they stay below the 3 s within which a dead database has to be told.
 CONNECT_SECONDS = 2
 CHECKOUT_SECONDS = 1.0
-LOCK_SECONDS = 0.5
+LOCK_SECONDS = 0.3
 STATEMENT_SECONDS = 1.0
 # The server ends a statement by itself; this is for a server that no longer does anything.
 ANSWER_SECONDS = 1.3
 
 MAX_CONNECTIONS = 4
+READ_ONLY = b"25006"
 
 
 class Pool:
@@ -39,19 +41,53 @@ class Pool:
         self._opening = threading.Lock()
         self._opened: ConnectionPool[Connection] | None = None
         self._deadlines = Deadlines()
+        self._clocks: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
-    def execute(self, statement: bytes, parameters: Sequence[bytes], formats: Sequence[int]) -> PGresult:
+    def execute(
+        self, statement: bytes, parameters: Sequence[bytes], formats: Sequence[int], *, expires: bool = False
+    ) -> PGresult:
         """Run a prepared statement in one call of libpq, which holds no lock of Python's while it waits.
 
-        `parameters` are in the text (0) or binary (1) formats of PostgreSQL.
+        `parameters` are in the text (0) or binary (1) formats of PostgreSQL. With `expires`, one is added:
+        the server's time, in seconds since 1970, after which nobody waits for the result.
         Raises `psycopg.Error`; an `OperationalError` without SQLSTATE where no answer came in time.
         """
-        with self._connections().connection() as conn, self._deadlines.guarding(conn):
+        with self._connection() as conn, self._deadlines.guarding(conn):
+            if expires:
+                end = time.monotonic() + self._clock(conn) + ANSWER_SECONDS
+                parameters, formats = [*parameters, str(end).encode()], [*formats, Format.TEXT]
             result = conn.pgconn.exec_prepared(statement, parameters, formats, Format.BINARY)
+            if result.error_field(DiagnosticField.SQLSTATE) == READ_ONLY:
+                conn.close()  # the next connection may find a server, or a setting, that takes writes
         if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
             sqlstate = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
             raise errors.lookup(sqlstate) if sqlstate else psycopg.OperationalError("the connection is lost")
         return result
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        pool = self._connections()
+        conn = pool.getconn()
+        while _is_closed_by_server(conn):
+            conn.close()
+            pool.putconn(conn)
+            conn = pool.getconn()
+        try:
+            yield conn
+        finally:
+            pool.putconn(conn)
+
+    def forget_clocks(self) -> None:
+        """Read the server's time anew: what was written in time should not have expired."""
+        self._clocks.clear()
+
+    def _clock(self, conn: Connection) -> float:
+        """The server's time less our own monotonic time."""
+        if conn not in self._clocks:
+            row = conn.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+            assert row is not None
+            self._clocks[conn] = row[0] - time.monotonic()
+        return self._clocks[conn]
 
     def close(self) -> None:
         """Close all connections; the next use opens others."""
@@ -81,10 +117,10 @@ class Pool:
             min_size=1,
             max_size=MAX_CONNECTIONS,
             timeout=CHECKOUT_SECONDS,
-            # A short-lived attempt, made anew by whoever needs a connection next, sees a revived server soonest.
-            reconnect_timeout=CONNECT_SECONDS,
+            # The pool's own attempts come at ever longer intervals. One that gives up soon, and is made anew by
+            # whoever needs a connection next, sees a revived server soonest.
+            reconnect_timeout=0,
             configure=self._configure,
-            check=_check,
             open=True,
             name="userdata",
         )
@@ -103,15 +139,11 @@ class Pool:
                 raise psycopg.OperationalError("a statement can't be prepared; are the migrations applied?")
 
 
-def _check(conn: Connection) -> None:
-    """Refuse a connection that the server has closed, without asking the server.
-
-    Between statements it has nothing to say but that it is going.
-    """
+def _is_closed_by_server(conn: Connection) -> bool:
+    """Known without asking: between statements a server has nothing to say but that it is going."""
     poll = select.poll()
     poll.register(conn.fileno(), select.POLLIN)
-    if poll.poll(0):
-        raise psycopg.OperationalError("the server closed the connection")
+    return bool(poll.poll(0))
 
 
 class Deadlines:

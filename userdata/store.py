@@ -19,7 +19,7 @@ from userdata.pool import Pool
 log = structlog.get_logger(__name__)
 
 PATIENCE_SECONDS = 2.4
-OUTAGE_SECONDS = 1.0
+OUTAGE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,16 @@ class Write:
 # for each new key, the function takes the lock on the app's keys of that owner and counts them; the rank
 # among the new keys of the same batch is added. All those locks are taken, in order, before those of the
 # rows, which are sorted too: no two batches can wait for each other.
+#
+# A statement that the server comes to only when nobody waits for it any more, as after it was frozen,
+# writes nothing: it has been answered with a failure, and others may have written since.
 PUT = """
 INSERT INTO userdata_storedvalue AS v (owner_kind, owner_id, key, value, app, access_scope, revision)
 SELECT owner_kind, owner_id, key, value, app, access_scope, writes
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]::smallint[],
     $7::text[]::bigint[])
     WITH ORDINALITY AS i(owner_kind, owner_id, key, value, app, access_scope, writes, nth)
-WHERE EXISTS (
+WHERE (EXISTS (
     SELECT FROM userdata_storedvalue k WHERE k.owner_kind = i.owner_kind AND k.owner_id = i.owner_id AND k.key = i.key
 ) OR nth = ANY (ARRAY(
     SELECT nth FROM (
@@ -77,7 +80,8 @@ WHERE EXISTS (
         )
     ) AS new
     WHERE userdata_has_room(owner_kind, owner_id, app, key, rank, $8::bigint)
-))
+)))
+    AND clock_timestamp() < to_timestamp($9::float8)
 ORDER BY owner_kind, owner_id, key
 ON CONFLICT (owner_kind, owner_id, key) DO UPDATE
 SET value = excluded.value, access_scope = excluded.access_scope,
@@ -87,8 +91,11 @@ RETURNING owner_kind, owner_id, key
 """
 CHECK = "SELECT FROM userdata_storedvalue LIMIT 0"
 
-# Why a row was not written, asked only when one was not.
-OWNER_OF = "SELECT app FROM userdata_storedvalue WHERE owner_kind = $1 AND owner_id = $2 AND key = $3"
+# Who owns a key, and how many the app has: asked only when a row was not written.
+WHY_NOT = """
+SELECT (SELECT app FROM userdata_storedvalue WHERE owner_kind = $1 AND owner_id = $2 AND key = $3),
+    (SELECT count(*) FROM userdata_storedvalue WHERE owner_kind = $1 AND owner_id = $2 AND app = $4)::text
+"""
 
 
 def put(write: Write) -> None:
@@ -171,7 +178,9 @@ def _execute(rows: Sequence[Row[Write]]) -> list[Exception | None]:
         [str(row.writes) for row in rows],
     )
     max_keys = str(settings.MAX_KEYS_PER_APP).encode()
-    result = _pool.execute(b"put", [*map(_text_array, columns), max_keys], [*[Format.BINARY] * 7, Format.TEXT])
+    result = _pool.execute(
+        b"put", [*map(_text_array, columns), max_keys], [*[Format.BINARY] * 7, Format.TEXT], expires=True
+    )
     metrics.BATCHES.inc()
     _outage.end()
     if result.ntuples == len(rows):
@@ -182,12 +191,16 @@ def _execute(rows: Sequence[Row[Write]]) -> list[Exception | None]:
 
 def _why_not(write: Write) -> Exception:
     try:
-        result = _pool.execute(b"owner_of", _place(write), [Format.TEXT] * 3)
+        result = _pool.execute(b"why_not", [*_place(write), write.app.encode()], [Format.TEXT] * 4)
     except psycopg.Error as cause:
         return _unavailable(cause)
-    if result.ntuples and result.get_value(0, 0) != write.app.encode():
+    owner, held = result.get_value(0, 0), int(result.get_value(0, 1) or 0)
+    if owner is not None and owner != write.app.encode():
         return KeyAccessDenied("value_key belongs to another app.")
-    return InvalidParameters(f"value_key would exceed the {settings.MAX_KEYS_PER_APP} keys that an app may have.")
+    if owner is None and held >= settings.MAX_KEYS_PER_APP:
+        return InvalidParameters(f"value_key would exceed the {settings.MAX_KEYS_PER_APP} keys that an app may have.")
+    _pool.forget_clocks()
+    return ServiceUnavailable("The database takes too long.")
 
 
 def _place(write: Write) -> list[bytes]:
@@ -206,7 +219,8 @@ def _text_array(items: Sequence[str]) -> bytes:
 
 def _is_lost(cause: psycopg.Error) -> bool:
     """Whether it is the connection or the server that failed, and not the statement."""
-    return cause.sqlstate is None or (cause.sqlstate[:2] in {"08", "57"} and cause.sqlstate != "57014")
+    state = cause.sqlstate
+    return state is None or state == "25006" or (state[:2] in {"08", "57"} and state != "57014")
 
 
 def _failure(cause: psycopg.Error) -> Exception:
@@ -224,5 +238,5 @@ def _unavailable(cause: psycopg.Error) -> ServiceUnavailable:
     return ServiceUnavailable("The database can't be used now.")
 
 
-_pool = Pool({b"put": PUT, b"check": CHECK, b"owner_of": OWNER_OF})
+_pool = Pool({b"put": PUT, b"check": CHECK, b"why_not": WHY_NOT})
 _writes = GroupCommit(_commit, PATIENCE_SECONDS, commits_at_once=2)

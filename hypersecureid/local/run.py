@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 import signal
 import sys
 import threading
@@ -64,8 +65,8 @@ def _prepare_database() -> None:
     try:
         connection.ensure_connection()
     except OperationalError as problem:
-        reason = str(problem).strip().splitlines()[0]
-        sys.exit(f"Can't reach the database that DATABASE_URL names: {reason}")
+        reason = str(problem).strip().splitlines()[0].rstrip(".")
+        sys.exit(f"Can't reach the database that DATABASE_URL names: {reason}.")
     call_command("migrate", verbosity=0, interactive=False)
     users = get_user_model()
     if not users.objects.filter(is_superuser=True).exists():
@@ -104,7 +105,7 @@ def _curl(base: str) -> str:
     try:
         bearer = token.mint()
         if not sys.stdout.isatty():
-            bearer = f"$(make -s -C '{Path.cwd()}' token)"
+            bearer = f"$(make -s -C {shlex.quote(str(Path.cwd()))} token)"
     except ValueError:
         bearer = "<a token from your provider>"
     return (

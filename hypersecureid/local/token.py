@@ -17,6 +17,9 @@ from hypersecureid.local import environment
 def mint() -> str:
     """Raises `ValueError` with a sentence where the service trusts keys that are not ours."""
     now = int(time.time())
+    lifetime = os.environ.get("TTL") or "3600"
+    if not lifetime.removeprefix("-").isdecimal():
+        raise ValueError("TTL must be a number of seconds.")
     subject = os.environ.get("SUB") or str(uuid.uuid5(uuid.NAMESPACE_DNS, "developer.localhost"))
     claims = {
         "iss": os.environ.get("JWT_ISSUER") or environment.ISSUER,
@@ -25,7 +28,7 @@ def mint() -> str:
         "azp": os.environ.get("CLIENT") or "demo-app",
         "scope": os.environ.get("SCOPE", "openid email user-data-set user-data-get"),
         "iat": now,
-        "exp": now + int(os.environ.get("TTL") or 3600),
+        "exp": now + int(lifetime),
         "jti": str(uuid.uuid4()),
         "email": "developer@localhost",
         "email_verified": True,
