@@ -23,7 +23,7 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 # Together they stay below the 3 s within which a dead database has to be told.
 CONNECT_SECONDS = 2
 CHECKOUT_SECONDS = 1.0
-LOCK_SECONDS = 0.3
+LOCK_SECONDS = 0.2  # each of the two locks that a row may take
 STATEMENT_SECONDS = 1.0
 # The server ends a statement by itself; this is for a server that no longer does anything.
 ANSWER_SECONDS = 1.3
