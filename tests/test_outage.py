@@ -285,16 +285,16 @@ def test_what_was_acknowledged_is_there_after_every_outage(site: Site, outages: 
 
 def test_a_late_write_of_a_frozen_connection_overwrites_nothing(site: Site) -> None:
     """Requests go on over other connections; when it thaws, what it was sent is out of date."""
-    site.drop_connections()
-    assert {site.put("kept", "0").result for _ in range(10)} == {0}
+    assert site.put("kept", "0").result == 0
     pids = [pid for (pid,) in site.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'userdata'")]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
+    frozen_at = time.monotonic()
     try:
         in_a_row = number = 0
         while in_a_row < 6:
             number += 1
-            assert number < 60
+            assert time.monotonic() < frozen_at + 2 * (TOLD_WITHIN + 1)  # each worker has to find out
             answer = site.put("kept", str(number))
             if answer.result == 0:
                 in_a_row += 1
@@ -435,7 +435,6 @@ def test_a_service_that_starts_before_its_database_waits_for_it(
         assert late.ready() == (503, False)
     assert_told(late.put())
     site.execute("CREATE DATABASE late")
-    time.sleep(1.5)
     assert_told(late.put())
     assert late.ready() == (503, False)
     migrate(url)
