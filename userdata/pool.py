@@ -22,11 +22,11 @@ Connection: TypeAlias = psycopg.Connection[TupleRow]
 
 # Together they stay below the 3 s within which a dead database has to be told.
 CONNECT_SECONDS = 2
-CHECKOUT_SECONDS = 1.0
+CHECKOUT_SECONDS = 0.8
 LOCK_SECONDS = 0.2  # each of the two locks that a row may take
 STATEMENT_SECONDS = 1.0
 # The server ends a statement by itself; this is for a server that no longer does anything.
-ANSWER_SECONDS = 1.3
+ANSWER_SECONDS = 1.2
 
 MAX_CONNECTIONS = 4
 READ_ONLY = b"25006"
@@ -61,7 +61,11 @@ class Pool:
                 conn.close()  # the next connection may find a server, or a setting, that takes writes
         if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
             sqlstate = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
-            raise errors.lookup(sqlstate) if sqlstate else psycopg.OperationalError("the connection is lost")
+            if sqlstate:
+                raise errors.lookup(sqlstate)
+            # Where one connection hangs, the others are likely to: they are not to be found out one by one.
+            self._connections().drain()
+            raise psycopg.OperationalError("the connection is lost")
         return result
 
     @contextmanager

@@ -18,7 +18,7 @@ from userdata.pool import Pool
 
 log = structlog.get_logger(__name__)
 
-PATIENCE_SECONDS = 2.4
+PATIENCE_SECONDS = 2.0
 OUTAGE_SECONDS = 0.5
 
 
@@ -148,6 +148,9 @@ _outage = _Outage()
 
 def _commit(rows: Sequence[Row[Write]]) -> list[Exception | None]:
     """Store a batch; if it fails as a whole for a row's sake, its rows one by one."""
+    if time.monotonic() < _outage.ends:
+        # Another batch has found it out while this one queued.
+        return [ServiceUnavailable("The database can't be used now.") for _ in rows]
     deadline = time.monotonic() + PATIENCE_SECONDS / 2
     try:
         return _execute(rows)
