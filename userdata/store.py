@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_SECONDS = 2.0
 OUTAGE_SECONDS = 0.5
+BATCH_SECONDS = 1.5  # for a batch, stored row by row if need be
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def _commit(rows: Sequence[Row[Write]]) -> list[Exception | None]:
     if time.monotonic() < _outage.ends:
         # Another batch has found it out while this one queued.
         return [ServiceUnavailable("The database can't be used now.") for _ in rows]
-    deadline = time.monotonic() + PATIENCE_SECONDS / 2
+    deadline = time.monotonic() + BATCH_SECONDS
     try:
         return _execute(rows)
     except psycopg.Error as cause:
