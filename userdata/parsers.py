@@ -6,12 +6,13 @@ What is wrong is not said at once: the token is checked first, and the request's
 
 import json
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
 
 from userdata.exceptions import BodyTooLarge, InvalidParameters
+from userdata.text import refuse_constant
 
 INT64 = range(-(2**63), 2**63)
 
@@ -82,8 +83,4 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= 20 else float(digits)
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_decoder = json.JSONDecoder(parse_int=_integer, parse_constant=_refuse)
+_decoder = json.JSONDecoder(parse_int=_integer, parse_constant=refuse_constant)

@@ -4,7 +4,6 @@ DRF's own fields are helpful where a store must not be: they trim strings and tu
 them. The fields here take a value as it is or refuse it.
 """
 
-import re
 from typing import Any, ClassVar, TypeAlias
 
 from django.conf import settings
@@ -12,10 +11,9 @@ from rest_framework import serializers
 
 from userdata.exceptions import InvalidParameters, KeyInvalid
 from userdata.parsers import INT64, Body
+from userdata.text import CONTROL
 
 Params: TypeAlias = dict[str, Any]
-
-_control = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Int64Field(serializers.IntegerField):
@@ -66,7 +64,7 @@ class KeyField(ExactStringField):
         """Raises `KeyInvalid`. 128 characters are at most 512 bytes, so bytes need no counting."""
         if not 1 <= len(key) <= settings.MAX_KEY_CHARS:
             raise KeyInvalid(f"{self.field_name} must have 1 to {settings.MAX_KEY_CHARS} characters.")
-        if _control.search(key):
+        if CONTROL.search(key):
             raise KeyInvalid(f"{self.field_name} must not contain control characters.")
         try:
             key.encode()

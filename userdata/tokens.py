@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import cache, lru_cache
 from hashlib import sha256
 from threading import Lock
-from typing import Any, NoReturn
+from typing import Any
 
 import jwt
 from django.conf import settings
@@ -24,13 +24,13 @@ from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenBackendE
 from rest_framework_simplejwt.tokens import Token
 
 from userdata.keys import KeyNotFound, KeySource
+from userdata.text import CONTROL, refuse_constant
 
 MAX_TOKEN_BYTES = 16_384
 MAX_VERIFIED_TOKENS = 10_000
 LATEST_TIME = 253_402_300_799  # the end of the year 9999
 
 _compact = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-_control = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +201,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_decoder = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_refuse)
+_decoder = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=refuse_constant)
 
 
 def _time(claims: dict[str, Any], name: str) -> float | None:
@@ -220,7 +216,7 @@ def _time(claims: dict[str, Any], name: str) -> float | None:
 def _name(claims: dict[str, Any], name: str) -> str:
     """A claim that identifies: it becomes part of a row, so it has to fit one."""
     value = claims.get(name)
-    if type(value) is not str or not 1 <= len(value) <= 255 or _control.search(value) or not _is_unicode(value):
+    if type(value) is not str or not 1 <= len(value) <= 255 or CONTROL.search(value) or not _is_unicode(value):
         raise TokenError(f"The token's {name} is missing or ill-formed.")
     return value
 

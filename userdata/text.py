@@ -1,0 +1,11 @@
+"""What a text must not hold, whether it comes in a body or in a token."""
+
+import re
+from typing import NoReturn
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def refuse_constant(constant: str) -> NoReturn:
+    """For Python's JSON decoder, which would take `NaN` and `Infinity`."""
+    raise ValueError(f"{constant} is not JSON")
