@@ -1,5 +1,6 @@
-"""Django's middleware for browsers, for the admin alone: API paths carry no session, cookie or CSRF check."""
+"""Middleware for browsers: API paths carry no session, cookie or CSRF check."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from corsheaders.middleware import CorsMiddleware
@@ -13,17 +14,12 @@ from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.security import SecurityMiddleware
-from django.utils.deprecation import MiddlewareMixin
+from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
-class CorsForPages(CorsMiddleware):
-    """CORS headers, for the requests that a web page makes: only those carry an Origin."""
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if "HTTP_ORIGIN" not in request.META:
-            return self.get_response(request)  # type: ignore[return-value]
-        return super().__call__(request)  # type: ignore[return-value]
-
+class Cors(CorsMiddleware):
     def check_preflight(self, request: HttpRequest) -> HttpResponseBase | None:
         response = super().check_preflight(request)
         if response is not None:
@@ -31,42 +27,43 @@ class CorsForPages(CorsMiddleware):
         return response
 
 
-class AdminOnly:
-    get_response: Any
+class BrowserMiddleware:
+    """All that browsers need, each part where it is needed; an app's own API calls pass it by at one look.
+
+    CORS headers are for the requests that a web page makes: only those carry an Origin.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._view = get_response
+        self._csrf: Any = CsrfViewMiddleware(
+            AuthenticationMiddleware(MessageMiddleware(XFrameOptionsMiddleware(get_response)))
+        )
+        self._admin: Any = SecurityMiddleware(SessionMiddleware(CommonMiddleware(self._csrf)))
+        self._pages: Any = WhiteNoiseMiddleware(self._page)
+        self._other_origins: Any = Cors(self._by_path)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info.startswith("/admin/"):
-            return super().__call__(request)  # type: ignore[misc, no-any-return]
-        return self.get_response(request)  # type: ignore[no-any-return]
+        if "HTTP_ORIGIN" in request.META:
+            return self._other_origins(request)  # type: ignore[no-any-return]
+        return self._by_path(request)
 
+    def _by_path(self, request: HttpRequest) -> HttpResponseBase:
+        return (self._view if request.path_info.startswith("/user-data/") else self._pages)(request)
 
-class AdminConnectionMiddleware(AdminOnly, MiddlewareMixin):
-    """Django's database connection, opened and closed by age where it is used, not around every API request."""
-
-    def process_request(self, request: HttpRequest) -> None:
+    def _page(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path_info.startswith("/admin/"):
+            return self._view(request)
+        # Django's database connection is opened and closed by age where it is used, not around every API request.
         close_old_connections()
+        try:
+            return self._admin(request)  # type: ignore[no-any-return]
+        finally:
+            close_old_connections()
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        close_old_connections()
-        return response
-
-
-class AdminSecurityMiddleware(AdminOnly, SecurityMiddleware): ...
-
-
-class AdminSessionMiddleware(AdminOnly, SessionMiddleware): ...
-
-
-class AdminCommonMiddleware(AdminOnly, CommonMiddleware): ...
-
-
-class AdminCsrfMiddleware(AdminOnly, CsrfViewMiddleware): ...
-
-
-class AdminAuthenticationMiddleware(AdminOnly, AuthenticationMiddleware): ...
-
-
-class AdminMessageMiddleware(AdminOnly, MessageMiddleware): ...
-
-
-class AdminFrameOptionsMiddleware(AdminOnly, XFrameOptionsMiddleware): ...
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> HttpResponseBase | None:
+        """CSRF is checked when the view is known, which may be exempt."""
+        if not request.path_info.startswith("/admin/"):
+            return None
+        return self._csrf.process_view(request, view, args, kwargs)  # type: ignore[no-any-return]

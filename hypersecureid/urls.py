@@ -1,13 +1,14 @@
 """What is served where. The API's endpoints are in `userdata.urls`."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import path
 from django.views.generic import RedirectView
 
 from hypersecureid import health, reference
+from userdata import urls as userdata
 
 urlpatterns = [
-    path("", include("userdata.urls")),
+    *userdata.urlpatterns,
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("metrics", health.metrics),

@@ -4,7 +4,9 @@ DRF's own fields are helpful where a store must not be: they trim strings and tu
 them. The fields here take a value as it is or refuse it.
 """
 
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Sequence
+from functools import cache, cached_property
+from typing import Any, TypeAlias
 
 from django.conf import settings
 from rest_framework import serializers
@@ -77,27 +79,32 @@ class UserDataSerializer(serializers.Serializer[Params]):
 
     request_id = Int64Field(required=False, allow_null=True, help_text="Opaque; comes back in the answer.")
 
-    _bound: ClassVar[dict[type, "UserDataSerializer"]] = {}
-
     @classmethod
     def parse(cls, body: Body) -> Params:
-        """The parameters of a request. Raises `InvalidParameters` or `KeyInvalid`.
-
-        One instance serves every request: DRF copies all fields for each new one.
-        """
+        """The parameters of a request. Raises `InvalidParameters` or `KeyInvalid`."""
         if body.problem:
             raise InvalidParameters(body.problem)
-        if cls not in cls._bound:
-            cls._bound[cls] = cls()
-        return cls._bound[cls].run_validation(body.fields)
+        return _instance(cls).run_validation(body.fields)
 
     def run_validation(self, data: Any = serializers.empty) -> Params:
-        fields = self.fields
-        params = {name: field.run_validation(data.get(name, serializers.empty)) for name, field in fields.items()}
-        for name, field in fields.items():
-            if isinstance(field, KeyField):
-                field.validate_key(params[name])
+        params = {name: field.run_validation(data.get(name, serializers.empty)) for name, field in self._named_fields}
+        for name, field in self._key_fields:
+            field.validate_key(params[name])
         return params
+
+    @cached_property
+    def _named_fields(self) -> Sequence[tuple[str, serializers.Field[Any, Any, Any, Any]]]:
+        return list(self.fields.items())
+
+    @cached_property
+    def _key_fields(self) -> Sequence[tuple[str, KeyField]]:
+        return [(name, field) for name, field in self._named_fields if isinstance(field, KeyField)]
+
+
+@cache
+def _instance(kind: type[UserDataSerializer]) -> UserDataSerializer:
+    """One for all requests: DRF copies all fields for each new one."""
+    return kind()
 
 
 class SetParams(UserDataSerializer):

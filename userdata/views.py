@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from secrets import token_hex
+from functools import cached_property
 from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
@@ -13,18 +13,28 @@ from userdata import metrics, parsers, results, store
 from userdata.authentication import AccessTokenAuthentication, Principal
 from userdata.models import AccessScope, OwnerKind
 from userdata.permissions import HasRequiredScopes
-from userdata.responses import Answer
+from userdata.responses import Answer, new_trace_id
 from userdata.results import Outcome
 from userdata.serializers import Params, SetParams, UserDataSerializer
 
 _trace_id = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
+class ApiRequest(Request):
+    """DRF's request, which finds out once who calls."""
+
+    authentication = AccessTokenAuthentication()
+
+    @cached_property
+    def user(self) -> Principal:  # type: ignore[override]
+        principal, _ = self.authentication.authenticate(self)
+        return principal
+
+
 class UserDataView(APIView):
     """What every endpoint of the family does: the checks in the documented order, then its action."""
 
     authentication_classes = [AccessTokenAuthentication]
-    authenticators = [AccessTokenAuthentication()]
     permission_classes = [HasRequiredScopes]
     http_method_names = ["post"]
 
@@ -37,23 +47,22 @@ class UserDataView(APIView):
     body = parsers.Body({})
     trace_id = ""
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> ApiRequest:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
-        self.trace_id = given if _trace_id.fullmatch(given) else token_hex(16)
-        return Request(request, authenticators=self.authenticators)
+        self.trace_id = given if _trace_id.fullmatch(given) else new_trace_id()
+        return ApiRequest(request)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Method, body, token, scopes. There is one form of answer, so nothing is negotiated."""
-        if request.META["REQUEST_METHOD"] != "POST":  # methods are case-sensitive, which Django overlooks
+        if request._request.META["REQUEST_METHOD"] != "POST":  # methods are case-sensitive, which Django overlooks
             self.http_method_not_allowed(request)
         self.body = parsers.read(request._request)
         self.perform_authentication(request)
         self.check_permissions(request)
 
-    def post(self, request: Request) -> HttpResponse:
+    def post(self, request: ApiRequest) -> HttpResponse:
         params = self.serializer_class.parse(self.body)
-        principal: Principal = request.user  # type: ignore[assignment]
-        return self.answer(self.perform(principal, params))
+        return self.answer(self.perform(request.user, params))
 
     def perform(self, principal: Principal, params: Params) -> Outcome:
         raise NotImplementedError
@@ -61,7 +70,7 @@ class UserDataView(APIView):
     def answer(
         self, outcome: Outcome, status: int = 200, detail: str = "", headers: Mapping[str, str] | None = None
     ) -> HttpResponse:
-        metrics.ANSWERS.labels(type(self).__name__, outcome.name).inc()
+        metrics.answers(type(self).__name__, outcome.name).inc()
         return Answer(
             self.results[outcome],
             self.body.request_id,
