@@ -1,6 +1,6 @@
 """Start-up checks: what would run unsafely does not run.
 
-Each has a stable id. `manage.py check` lists them; `serve` and the WSGI application refuse to start
+Each has a stable id. `manage.py check` lists them; `serve` and its workers refuse to start
 on an error and log a warning.
 """
 

@@ -7,13 +7,12 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
@@ -37,13 +36,13 @@ def serve() -> None:
 
 def _server() -> Any:
     return Granian(
-        "hypersecureid.wsgi:application",
+        "hypersecureid.rsgi:application",
         address=settings.HOST,
         port=settings.PORT,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
         workers=settings.WORKERS,
-        blocking_threads=THREADS,
         backpressure=1024,
+        loop=Loops.uvloop,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
         respawn_failed_workers=True,
@@ -64,12 +63,12 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def _load(target: str) -> Callable[..., Any]:
+def _load(target: str) -> object:
     """Called in each worker."""
     # A Ctrl-C is for the main process, which tells the workers: told twice, they would not end.
     os.setpgrp()
     end_with_parent()
-    from hypersecureid.wsgi import application
+    from hypersecureid.rsgi import application
 
     return application
 

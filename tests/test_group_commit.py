@@ -1,5 +1,6 @@
 """Group commit by itself: who shares a batch with whom, and what each is told."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ import pytest
 
 from userdata import group_commit
 from userdata.group_commit import GroupCommit, Row
+from userdata.waiting import wait
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ class Disk:
         self.failures: dict[str, Exception] = {}
         self.crash: Exception | None = None
 
-    def __call__(self, rows: Sequence[Row[Note]]) -> list[Exception | None]:
+    async def __call__(self, rows: Sequence[Row[Note]]) -> list[Exception | None]:
         self.batches.append(list(rows))
         self.busy.release()
-        assert self.gate.wait(10)
+        assert await asyncio.to_thread(self.gate.wait, 10)
         if self.crash:
             raise self.crash
         return [self.failures.get(row.write.text) for row in rows]
@@ -55,12 +57,14 @@ def together(disk: Disk) -> Callable[..., list[Exception | None]]:
     def together(*notes: Note, patience: float = 10) -> list[Exception | None]:
         commits = GroupCommit(disk, patience, commits_at_once=1)
         disk.gate.clear()
+        while disk.busy.acquire(blocking=False):
+            """What was committed before is of no interest."""
         with ThreadPoolExecutor(len(notes) + 1) as threads:
-            first = threads.submit(commits.put, Note("first"))
+            first = threads.submit(put, commits, Note("first"))
             assert disk.busy.acquire(timeout=10)
             futures: list[Future[None]] = []
             for count, note in enumerate(notes, 1):
-                futures.append(threads.submit(commits.put, note))
+                futures.append(threads.submit(put, commits, note))
                 while len(commits._queue) < count:
                     time.sleep(0.001)
             disk.gate.set()
@@ -70,12 +74,18 @@ def together(disk: Disk) -> Callable[..., list[Exception | None]]:
     return together
 
 
+def put(commits: GroupCommit[Note], note: Note) -> None:
+    failure = wait(commits.put, note)
+    if failure is not None:
+        raise failure
+
+
 def rows(batch: list[Row[Note]]) -> list[tuple[str, str, int]]:
     return [(row.write.place, row.write.text, row.writes) for row in batch]
 
 
 def test_a_write_that_finds_nobody_committing_commits_at_once(disk: Disk) -> None:
-    GroupCommit(disk, 1, commits_at_once=1).put(Note("a", "1"))
+    put(GroupCommit(disk, 1, commits_at_once=1), Note("a", "1"))
 
     assert [rows(batch) for batch in disk.batches] == [[("a", "1", 1)]]
 
@@ -133,12 +143,12 @@ def test_who_waited_too_long_is_told_so_and_not_written(disk: Disk) -> None:
     commits = GroupCommit(disk, 0.2, commits_at_once=1)
     disk.gate.clear()
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(commits.put, Note("first"))
+        first = threads.submit(put, commits, Note("first"))
         assert disk.busy.acquire(timeout=10)
-        assert isinstance(threads.submit(commits.put, Note("late")).exception(10), TimeoutError)
+        assert isinstance(threads.submit(put, commits, Note("late")).exception(10), TimeoutError)
         disk.gate.set()
         first.result(10)
-    commits.put(Note("next"))
+    put(commits, Note("next"))
 
     assert [row.write.place for batch in disk.batches for row in batch] == ["first", "next"]
 
@@ -146,8 +156,37 @@ def test_who_waited_too_long_is_told_so_and_not_written(disk: Disk) -> None:
 def test_a_thousand_writers_on_few_places_are_all_committed(disk: Disk) -> None:
     commits = GroupCommit(disk, 30, commits_at_once=2)
     with ThreadPoolExecutor(50) as threads:
-        for future in [threads.submit(commits.put, Note(str(n % 7), str(n), f"w{n % 3}")) for n in range(1000)]:
+        for future in [threads.submit(put, commits, Note(str(n % 7), str(n), f"w{n % 3}")) for n in range(1000)]:
             future.result(30)
 
     assert sum(row.writes for batch in disk.batches for row in batch) == 1000
     assert all(len({row.write.place for row in batch}) == len(batch) for batch in disk.batches)
+
+
+def test_writes_that_come_together_are_committed_together(disk: Disk) -> None:
+    """Nobody commits alone what was there already when it began."""
+
+    async def at_once() -> None:
+        commits = GroupCommit(disk, 10, commits_at_once=1)
+        await asyncio.gather(*(commits.put(Note(str(n))) for n in range(5)))
+
+    asyncio.run(at_once())
+
+    assert [len(batch) for batch in disk.batches] == [5]
+
+
+def test_a_commit_that_is_stuck_holds_up_its_own_batch_alone(disk: Disk) -> None:
+    async def beside_a_stuck_one() -> None:
+        commits = GroupCommit(disk, 10, commits_at_once=2)
+        disk.gate.clear()
+        stuck = commits.put(Note("stuck"))
+        await asyncio.to_thread(disk.busy.acquire, timeout=10)
+        other = commits.put(Note("other"))
+        assert await asyncio.to_thread(disk.busy.acquire, timeout=10)
+        assert not stuck.done()
+        disk.gate.set()
+        assert [await stuck, await other] == [None, None]
+
+    asyncio.run(beside_a_stuck_one())
+
+    assert [rows(batch) for batch in disk.batches] == [[("stuck", "", 1)], [("other", "", 1)]]

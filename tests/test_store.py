@@ -11,7 +11,9 @@ from userdata import store
 from userdata.exceptions import InvalidParameters, KeyAccessDenied, ServiceUnavailable
 from userdata.group_commit import Row
 from userdata.models import StoredValue
+from userdata.pool import Pool
 from userdata.store import Owner, Write
+from userdata.waiting import wait
 
 
 def write(key: str = "k", value: str = "v", app: str = "app", user: str = "user", scope: int = 0) -> Write:
@@ -20,7 +22,7 @@ def write(key: str = "k", value: str = "v", app: str = "app", user: str = "user"
 
 def commit(*writes: Write) -> list[type | None]:
     """Store writes in one statement, as concurrent requests would; the kinds of their failures."""
-    return [failure and type(failure) for failure in store._commit([Row(each) for each in writes])]
+    return [failure and type(failure) for failure in wait(store._commit, [Row(each) for each in writes])]
 
 
 def test_each_constraint_and_index_leads_with_the_owner() -> None:
@@ -161,13 +163,13 @@ def test_a_row_locked_elsewhere_holds_up_nobody_else(stored: Any) -> None:
 
 
 def test_an_answer_waits_for_the_disk_whatever_the_servers_default(stored: Any) -> None:
+    pool = Pool({b"show": "SHOW synchronous_commit"})
     with connection.cursor() as cursor:
         cursor.execute("SELECT quote_ident(current_database())")
         name = cursor.fetchone()[0]
         cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
         try:
-            store.close()
-            with store._pool._connection() as conn:
-                assert conn.execute("SHOW synchronous_commit").fetchone() == ("on",)
+            assert wait(pool.execute, b"show", [], []).get_value(0, 0) == b"on"
         finally:
             cursor.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
+            wait(pool.close)

@@ -1,13 +1,12 @@
-"""Group commit: what queued while the last commit ran is committed together in the next.
+"""Group commit: what comes while the last commit runs is committed together in the next.
 
 Concurrent requests of a process share one statement, one round trip and one flush of the log.
-An idle process adds no delay: a request that finds nobody committing commits by itself at once.
 """
 
-import threading
+import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 
@@ -25,6 +24,8 @@ class Writable(Protocol):
 W = TypeVar("W", bound=Writable)
 
 MAX_BATCH_BYTES = 4 * 2**20
+# After so long a commit is stuck, as on a row that is locked, and another one is begun beside it.
+STUCK_SECONDS = 0.02
 
 
 @dataclass(slots=True)
@@ -37,84 +38,92 @@ class Row(Generic[W]):
 
 @dataclass(slots=True, eq=False)
 class _Ticket(Generic[W]):
-    """One caller's write, and the news for its thread."""
+    """One caller's write, and what will become of it: a failure or None."""
 
     write: W
-    news: threading.Lock = field(default_factory=threading.Lock)
-    settled: bool = False
-    failure: Exception | None = None
-    leads: bool = False
-
-    def __post_init__(self) -> None:
-        self.news.acquire()
+    outcome: asyncio.Future[Exception | None]
+    since: float
 
 
 class GroupCommit(Generic[W]):
-    """Combines the writes of many threads; each gets its own outcome.
+    """Combines the writes that are under way on one event loop; each gets its own outcome.
 
     `commit` writes rows of distinct places and returns a failure or None for each. It should not
     raise; if it does, every write of the batch fails with what it raised.
     """
 
     def __init__(
-        self, commit: Callable[[Sequence[Row[W]]], Sequence[Exception | None]], patience: float, commits_at_once: int
+        self,
+        commit: Callable[[Sequence[Row[W]]], Awaitable[Sequence[Exception | None]]],
+        patience: float,
+        commits_at_once: int,
     ) -> None:
         """`patience`: seconds after which a waiting write is given up, and not written unless it was on its way."""
         self._commit = commit
         self._patience = patience
         self._queue: deque[_Ticket[W]] = deque()
-        self._mutex = threading.Lock()
-        self._vacancies = commits_at_once
+        self._vacancies = self._commits_at_once = commits_at_once
+        self._gathering = False
+        self._watching = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def put(self, write: W) -> None:
-        """Return when the write is committed. Raises what `commit` returned for it, or `TimeoutError`."""
-        ticket = _Ticket(write)
-        with self._mutex:
-            self._queue.append(ticket)
-            if self._vacancies:
-                self._vacancies -= 1
-                ticket.leads = True
-        if not ticket.leads and not ticket.news.acquire(timeout=self._patience):
-            self._give_up(ticket)
-        if ticket.leads:
-            self._lead(ticket)
-        if ticket.failure is not None:
-            raise ticket.failure
+    def put(self, write: W) -> asyncio.Future[Exception | None]:
+        """What becomes of a write: None when it is committed, what `commit` returned for it, or a `TimeoutError`."""
+        loop = asyncio.get_running_loop()
+        ticket = _Ticket(write, loop.create_future(), loop.time())
+        self._queue.append(ticket)
+        if self._vacancies == self._commits_at_once and not self._gathering:
+            self._gathering = True
+            loop.call_soon(self._gather, loop, len(self._queue))
+        elif not self._watching:
+            self._watching = True
+            loop.call_later(STUCK_SECONDS, self._watch, loop)
+        return ticket.outcome
 
-    def _give_up(self, ticket: _Ticket[W]) -> None:
-        with self._mutex:
-            if ticket.leads or ticket.settled:
-                return
-            if ticket in self._queue:
-                self._queue.remove(ticket)
-            ticket.failure = TimeoutError("the write waited too long")
+    def _gather(self, loop: asyncio.AbstractEventLoop, had: int) -> None:
+        """Begin when the loop has run dry of requests that were there already, and take all of them along."""
+        if len(self._queue) > had:
+            loop.call_soon(self._gather, loop, len(self._queue))
+        else:
+            self._gathering = False
+            self._begin(loop)
 
-    def _lead(self, own: _Ticket[W]) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up what waited too long; begin another commit where those under way are stuck."""
+        now = loop.time()
+        while self._queue and now - self._queue[0].since > self._patience:
+            self._queue.popleft().outcome.set_result(TimeoutError("the write waited too long"))
+        self._watching = bool(self._queue)
+        if self._watching:
+            if now - self._queue[0].since >= STUCK_SECONDS:
+                self._begin(loop)
+            loop.call_later(STUCK_SECONDS, self._watch, loop)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._vacancies:
+            self._vacancies -= 1
+            task = loop.create_task(self._commit_all())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _commit_all(self) -> None:
         try:
-            while not own.settled:
-                self._commit_batch()
+            while self._queue:
+                await self._commit_batch()
         finally:
-            with self._mutex:
-                successor = next((ticket for ticket in self._queue if not ticket.leads), None)
-                if successor:
-                    successor.leads = True
-                    successor.news.release()
-                else:
-                    self._vacancies += 1
+            self._vacancies += 1
 
-    def _commit_batch(self) -> None:
-        with self._mutex:
-            batch = self._take()
+    async def _commit_batch(self) -> None:
+        batch = self._take()
+        failures: Sequence[Exception | None]
         try:
-            failures = self._commit([row for row, _ in batch])
-        except Exception as cause:  # noqa: BLE001 - each of the waiting threads raises it
+            failures = await self._commit([row for row, _ in batch])
+        except Exception as cause:  # noqa: BLE001 - each of those who wait raises it
             failures = [cause] * len(batch)
         for (_, tickets), failure in zip(batch, failures, strict=True):
             for ticket in tickets:
-                ticket.failure = failure
-                ticket.settled = True
-                if not ticket.leads:
-                    ticket.news.release()
+                if not ticket.outcome.done():  # as when its request was broken off
+                    ticket.outcome.set_result(failure)
 
     def _take(self) -> list[tuple[Row[W], list[_Ticket[W]]]]:
         """The next batch, in the order of arrival.

@@ -18,6 +18,7 @@ from userdata.jwks_read import KeySet, read_keys
 from userdata.jwks_shared import Attempt, Attempts
 from userdata.keys import ASYMMETRIC, KeyNotFound, KeyStatus, KeysUnavailable, PublicKey
 from userdata.metrics import JWKS_REFRESHES, JWKS_UNKNOWN_KIDS
+from userdata.waiting import blocking
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class JWKS:
         if held and (key := held.published.find(kid, alg)):
             return key
         try:
-            return self._find_with_refresh(kid, alg)
+            return blocking(self._find_with_refresh, kid, alg)
         except KeyNotFound:
             JWKS_UNKNOWN_KIDS.inc()
             raise

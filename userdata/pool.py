@@ -1,188 +1,199 @@
 """Connections to PostgreSQL on which no wait is without end."""
 
+import asyncio
 import select
-import socket
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from os import dup
-from typing import TypeAlias
-from weakref import WeakKeyDictionary
+from collections.abc import Mapping, Sequence
 
 import psycopg
 from django.db import connections
-from psycopg import errors
+from psycopg import errors, generators
+from psycopg.abc import PQGen
 from psycopg.pq import DiagnosticField, ExecStatus, Format
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool
-
-Connection: TypeAlias = psycopg.Connection[TupleRow]
+from psycopg.waiting import Ready, Wait
 
 # Together they stay below the 3 s within which a dead database has to be told.
-CONNECT_SECONDS = 2
-CHECKOUT_SECONDS = 0.8
+CONNECT_SECONDS = 1.5
 LOCK_SECONDS = 0.2  # each of the two locks that a row may take
 STATEMENT_SECONDS = 1.0
 # The server ends a statement by itself; this is for a server that no longer does anything.
 ANSWER_SECONDS = 1.2
 
-MAX_CONNECTIONS = 4
 READ_ONLY = b"25006"
 
 
 class Pool:
-    """This process's connections, opened at first use: they do not survive the fork of a worker."""
+    """This process's connections, opened when they are needed: no more than there are statements at once.
+
+    The one used last is used next, so that what the server keeps for it is at hand.
+    """
 
     def __init__(self, statements: Mapping[bytes, str]) -> None:
         """`statements`: SQL by name, prepared on each connection."""
         self._statements = statements
-        self._opening = threading.Lock()
-        self._opened: ConnectionPool[Connection] | None = None
-        self._deadlines = Deadlines()
-        self._clocks: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
+        self._idle: list[Connection] = []
 
-    def execute(
+    async def execute(
         self, statement: bytes, parameters: Sequence[bytes], formats: Sequence[int], *, expires: bool = False
     ) -> PGresult:
-        """Run a prepared statement in one call of libpq, which holds no lock of Python's while it waits.
+        """Run a prepared statement.
 
         `parameters` are in the text (0) or binary (1) formats of PostgreSQL. With `expires`, one is added:
         the server's time, in seconds since 1970, after which nobody waits for the result.
         Raises `psycopg.Error`; an `OperationalError` without SQLSTATE where no answer came in time.
         """
-        with self._connection() as conn, self._deadlines.guarding(conn):
-            if expires:
-                end = time.monotonic() + self._clock(conn) + ANSWER_SECONDS
-                parameters, formats = [*parameters, str(end).encode()], [*formats, Format.TEXT]
-            result = conn.pgconn.exec_prepared(statement, parameters, formats, Format.BINARY)
-            if result.error_field(DiagnosticField.SQLSTATE) == READ_ONLY:
-                conn.close()  # the next connection may find a server, or a setting, that takes writes
-        if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
-            sqlstate = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
-            if sqlstate:
-                raise errors.lookup(sqlstate)
-            # Where one connection hangs, the others are likely to: they are not to be found out one by one.
-            self._connections().drain()
-            raise psycopg.OperationalError("the connection is lost")
-        return result
-
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        pool = self._connections()
-        conn = pool.getconn()
-        while _is_closed_by_server(conn):
-            conn.close()
-            pool.putconn(conn)
-            conn = pool.getconn()
+        connection = self._take() or await self._open()
+        if expires:
+            end = time.monotonic() + connection.clock + ANSWER_SECONDS
+            parameters, formats = [*parameters, str(end).encode()], [*formats, Format.TEXT]
         try:
-            yield conn
-        finally:
-            pool.putconn(conn)
+            result = await connection.execute(statement, parameters, formats)
+        except psycopg.Error:
+            connection.close()
+            # Where one connection hangs, the others are likely to: they are not to be found out one by one.
+            self.close_idle()
+            raise
+        if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+            self._idle.append(connection)
+            return result
+        sqlstate = result.error_field(DiagnosticField.SQLSTATE) or b""
+        if sqlstate == READ_ONLY:
+            connection.close()  # the next connection may find a server, or a setting, that takes writes
+        else:
+            self._idle.append(connection)
+        raise errors.lookup(sqlstate.decode())
 
-    def forget_clocks(self) -> None:
-        """Read the server's time anew: what was written in time should not have expired."""
-        self._clocks.clear()
+    async def close(self) -> None:
+        """Close the connections that are not in use; the next use opens others."""
+        self.close_idle()
 
-    def _clock(self, conn: Connection) -> float:
-        """The server's time less our own monotonic time."""
-        if conn not in self._clocks:
-            row = conn.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
-            assert row is not None
-            self._clocks[conn] = row[0] - time.monotonic()
-        return self._clocks[conn]
+    def close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
 
-    def close(self) -> None:
-        """Close all connections; the next use opens others."""
-        if self._opened:
-            self._opened.close()
-            self._opened = None
+    def _take(self) -> "Connection | None":
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed_by_server():
+                return connection
+            connection.close()
+        return None
 
-    def _connections(self) -> "ConnectionPool[Connection]":
-        if self._opened is None:
-            with self._opening:
-                self._opened = self._opened or self._open()
-        return self._opened
-
-    def _open(self) -> "ConnectionPool[Connection]":
+    async def _open(self) -> "Connection":
         settings = connections["default"].get_connection_params()
         django_only = {"context", "cursor_factory", "prepare_threshold", "client_encoding"}
         kwargs = {
             "tcp_user_timeout": 3000,
             "keepalives_idle": 5,
             **{name: value for name, value in settings.items() if name not in django_only},
-            "connect_timeout": CONNECT_SECONDS,
             "autocommit": True,
             "application_name": "userdata",
         }
-        return ConnectionPool(
-            kwargs=kwargs,
-            min_size=1,
-            max_size=MAX_CONNECTIONS,
-            timeout=CHECKOUT_SECONDS,
-            # The pool's own attempts come at ever longer intervals. One that gives up soon, and is made anew by
-            # whoever needs a connection next, sees a revived server soonest.
-            reconnect_timeout=0,
-            configure=self._configure,
-            open=True,
-            name="userdata",
-        )
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                conn = await psycopg.AsyncConnection.connect(**kwargs)
+                try:
+                    return await self._configured(conn)
+                except BaseException:
+                    await conn.close()
+                    raise
+        except TimeoutError as cause:
+            raise psycopg.OperationalError("no connection came in time") from cause
 
-    def _configure(self, conn: Connection) -> None:
-        conn.execute(
+    async def _configured(self, conn: psycopg.AsyncConnection[TupleRow]) -> "Connection":
+        await conn.execute(
             f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{LOCK_SECONDS}s';"
             # Whatever the server's default, an answer follows a durable commit.
             " SET synchronous_commit = on; SET client_encoding = 'UTF8';"
             # The plan is the same for all parameters, and making it takes longer than running it.
             " SET plan_cache_mode = force_generic_plan; SET jit = off"
         )
+        cursor = await conn.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        row = await cursor.fetchone()
+        assert row is not None
+        connection = Connection(conn, clock=row[0] - time.monotonic())
         for name, sql in self._statements.items():
-            result = conn.pgconn.prepare(name, sql.encode())
+            result = await connection.prepare(name, sql.encode())
             if result.status != ExecStatus.COMMAND_OK:
+                connection.close()
                 raise psycopg.OperationalError("a statement can't be prepared; are the migrations applied?")
+        return connection
 
 
-def _is_closed_by_server(conn: Connection) -> bool:
-    """Known without asking: between statements a server has nothing to say but that it is going."""
-    poll = select.poll()
-    poll.register(conn.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+class Connection:
+    """A connection that the event loop watches from first to last, and not anew for each statement."""
 
+    def __init__(self, conn: psycopg.AsyncConnection[TupleRow], clock: float) -> None:
+        """`clock`: the server's time, in seconds since 1970, less our own monotonic time."""
+        self.clock = clock
+        self._conn = conn
+        self._pgconn = conn.pgconn
+        self._socket = conn.pgconn.socket
+        self._loop = asyncio.get_running_loop()
+        self._statement: PQGen[list[PGresult]] | None = None
+        self._outcome: asyncio.Future[PGresult]
+        self._writing = False
+        self._loop.add_reader(self._socket, self._proceed, Ready.R)
 
-class Deadlines:
-    """Breaks off connections whose statement gets no answer in time.
+    async def prepare(self, name: bytes, sql: bytes) -> PGresult:
+        self._pgconn.send_prepare(name, sql)
+        return await self._answer()
 
-    Nothing else ends a wait inside libpq for a server that is frozen or cut off.
-    """
+    async def execute(self, statement: bytes, parameters: Sequence[bytes], formats: Sequence[int]) -> PGresult:
+        """The result of a prepared statement. Raises `psycopg.OperationalError` where there is none in time."""
+        self._pgconn.send_query_prepared(statement, parameters, formats, result_format=Format.BINARY)
+        return await self._answer()
 
-    def __init__(self) -> None:
-        self._ends: dict[Connection, float] = {}
-        self._watching = False
+    def is_closed_by_server(self) -> bool:
+        """Known without asking: between statements a server has nothing to say but that it is going."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
-    @contextmanager
-    def guarding(self, conn: Connection) -> Iterator[None]:
-        if not self._watching:
-            self._watching = True
-            threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
-        self._ends[conn] = time.monotonic() + ANSWER_SECONDS
+    def close(self) -> None:
+        if self._socket >= 0:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket = -1
+            self._pgconn.finish()
+
+    async def _answer(self) -> PGresult:
+        self._statement = generators.execute(self._pgconn)
+        self._outcome = self._loop.create_future()
+        timer = self._loop.call_later(ANSWER_SECONDS, self._fail, "no answer came in time")
+        self._proceed(Ready.NONE)
         try:
-            yield
+            result = await self._outcome
         finally:
-            self._ends.pop(conn, None)
+            timer.cancel()
+        if result.status == ExecStatus.FATAL_ERROR and not result.error_field(DiagnosticField.SQLSTATE):
+            raise psycopg.OperationalError("the connection is lost")
+        return result
 
-    def _watch(self) -> None:
-        while True:
-            time.sleep(0.1)
-            now = time.monotonic()
-            for conn, end in list(self._ends.items()):
-                if now > end and self._ends.pop(conn, 0.0):
-                    _break_off(conn)
+    def _proceed(self, ready: Ready) -> None:
+        """Let the driver go on with what it can now read or write."""
+        if self._statement is None:
+            self._loop.remove_reader(self._socket)  # the server is going; whoever takes the connection will see it
+            return
+        try:
+            wants = self._statement.send(ready or None)  # type: ignore[arg-type]
+        except StopIteration as end:
+            self._statement = None
+            if not self._outcome.done():
+                self._outcome.set_result(end.value[-1])
+        except psycopg.Error:
+            self._fail("the connection is lost")
+        else:
+            if bool(wants & Wait.W) != self._writing:
+                self._writing = not self._writing
+                if self._writing:
+                    self._loop.add_writer(self._socket, self._proceed, Ready.W)
+                else:
+                    self._loop.remove_writer(self._socket)
 
-
-def _break_off(conn: Connection) -> None:
-    try:
-        with socket.socket(fileno=dup(conn.fileno())) as duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
-    except (OSError, psycopg.OperationalError):
-        """It has gone already."""
+    def _fail(self, reason: str) -> None:
+        self._statement = None
+        if not self._outcome.done():
+            self._outcome.set_exception(psycopg.OperationalError(reason))

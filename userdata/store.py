@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from struct import pack
+from typing import NamedTuple
 
 import psycopg
 import structlog
@@ -15,6 +15,7 @@ from userdata import metrics
 from userdata.exceptions import InvalidParameters, KeyAccessDenied, ServiceUnavailable
 from userdata.group_commit import GroupCommit, Row
 from userdata.pool import Pool
+from userdata.waiting import wait
 
 log = structlog.get_logger(__name__)
 
@@ -23,16 +24,14 @@ OUTAGE_SECONDS = 0.5
 BATCH_SECONDS = 1.5  # for a batch, stored row by row if need be
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """Whose data it is: an `OwnerKind` and the id within it."""
 
     kind: str
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """One value to be stored, by an app, under a key of an owner."""
 
     owner: Owner
@@ -107,23 +106,24 @@ def put(write: Write) -> None:
     """
     if time.monotonic() < _outage.ends:
         raise ServiceUnavailable("The database can't be used now.")
-    try:
-        _writes.put(write)
-    except TimeoutError as cause:
-        raise ServiceUnavailable("The database takes too long.") from cause
+    failure = wait(_writes.put, write)
+    if isinstance(failure, TimeoutError):
+        raise ServiceUnavailable("The database takes too long.") from failure
+    if failure is not None:
+        raise failure
 
 
 def check() -> None:
     """Raise `ServiceUnavailable` unless the table can be read now."""
     try:
-        _pool.execute(b"check", [], [])
+        wait(_pool.execute, b"check", [], [])
     except psycopg.Error as cause:
         raise _unavailable(cause) from None
 
 
 def close() -> None:
     """Give the connections back to the database."""
-    _pool.close()
+    wait(_pool.close)
 
 
 class _Outage:
@@ -147,14 +147,14 @@ class _Outage:
 _outage = _Outage()
 
 
-def _commit(rows: Sequence[Row[Write]]) -> list[Exception | None]:
+async def _commit(rows: Sequence[Row[Write]]) -> list[Exception | None]:
     """Store a batch; if it fails as a whole for a row's sake, its rows one by one."""
     if time.monotonic() < _outage.ends:
         # Another batch has found it out while this one queued.
         return [ServiceUnavailable("The database can't be used now.") for _ in rows]
     deadline = time.monotonic() + BATCH_SECONDS
     try:
-        return _execute(rows)
+        return await _execute(rows)
     except psycopg.Error as cause:
         if _is_lost(cause) or len(rows) == 1:
             return [_failure(cause) for _ in rows]
@@ -164,13 +164,13 @@ def _commit(rows: Sequence[Row[Write]]) -> list[Exception | None]:
             failures.append(ServiceUnavailable("The database takes too long."))
             continue
         try:
-            failures += _execute([row])
+            failures += await _execute([row])
         except psycopg.Error as cause:
             failures.append(_failure(cause))
     return failures
 
 
-def _execute(rows: Sequence[Row[Write]]) -> list[Exception | None]:
+async def _execute(rows: Sequence[Row[Write]]) -> list[Exception | None]:
     writes = [row.write for row in rows]
     columns = (
         [write.owner.kind for write in writes],
@@ -182,7 +182,7 @@ def _execute(rows: Sequence[Row[Write]]) -> list[Exception | None]:
         [str(row.writes) for row in rows],
     )
     max_keys = str(settings.MAX_KEYS_PER_APP).encode()
-    result = _pool.execute(
+    result = await _pool.execute(
         b"put", [*map(_text_array, columns), max_keys], [*[Format.BINARY] * 7, Format.TEXT], expires=True
     )
     metrics.BATCHES.inc()
@@ -190,12 +190,12 @@ def _execute(rows: Sequence[Row[Write]]) -> list[Exception | None]:
     if result.ntuples == len(rows):
         return [None] * len(rows)
     written = {tuple(result.get_value(row, column) for column in range(3)) for row in range(result.ntuples)}
-    return [None if tuple(_place(write)) in written else _why_not(write) for write in writes]
+    return [None if tuple(_place(write)) in written else await _why_not(write) for write in writes]
 
 
-def _why_not(write: Write) -> Exception:
+async def _why_not(write: Write) -> Exception:
     try:
-        result = _pool.execute(b"why_not", [*_place(write), write.app.encode()], [Format.TEXT] * 4)
+        result = await _pool.execute(b"why_not", [*_place(write), write.app.encode()], [Format.TEXT] * 4)
     except psycopg.Error as cause:
         return _unavailable(cause)
     owner, held = result.get_value(0, 0), int(result.get_value(0, 1) or 0)
@@ -203,7 +203,7 @@ def _why_not(write: Write) -> Exception:
         return KeyAccessDenied("value_key belongs to another app.")
     if owner is None and held >= settings.MAX_KEYS_PER_APP:
         return InvalidParameters(f"value_key would exceed the {settings.MAX_KEYS_PER_APP} keys that an app may have.")
-    _pool.forget_clocks()
+    _pool.close_idle()  # so that the clocks are compared anew
     return ServiceUnavailable("The database takes too long.")
 
 
