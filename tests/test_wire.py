@@ -834,18 +834,19 @@ def test_a_web_page_may_read_failures_too(wire: Any, change: dict[str, Any]) -> 
     [
         pytest.param(12, id="a few"),
         pytest.param(100, id="many"),
+        pytest.param(600, id="hundreds"),
     ],
 )
 def test_slow_senders_do_not_stop_others(server: Server, wire: Any, stored: Any, many: int) -> None:
     slow = [wire() for _ in range(many)]
     for number, connection in enumerate(slow):
-        connection.send(chunked() if number % 2 else request(b"", length=5000, bearer=None))
+        connection.send(chunked() if number % 20 == 1 else request(b"", length=5000, bearer=None))
     enough = threading.Event()
 
     def trickle() -> None:
         while not enough.wait(0.3):
             for number, connection in enumerate(slow):
-                connection.send(chunk(b" ") if number % 2 else b" ")
+                connection.send(chunk(b" ") if number % 20 == 1 else b" ")
 
     sender = threading.Thread(target=trickle)
     sender.start()
@@ -860,6 +861,28 @@ def test_slow_senders_do_not_stop_others(server: Server, wire: Any, stored: Any,
         enough.set()
         sender.join()
     assert stored.get().revision == 10
+
+
+def test_large_bodies_at_once_are_bounded(server: Server, wire: Any, stored: Any) -> None:
+    """Two workers hold 64 each; who comes on top of them is told so at once, and small bodies pass."""
+    slow = [wire() for _ in range(140)]
+    for connection in slow:
+        connection.send(request(b"{", length=MIB))
+    told = []
+    for connection in slow:
+        connection.socket.settimeout(0.05)
+        try:
+            told.append(connection.reply())
+        except TimeoutError:
+            """It is let in."""
+
+    assert 12 <= len(told) < 140
+    for reply in told:
+        assert (reply.status, reply.result) == (429, {"result": -4})
+        assert reply.headers["retry-after"] == "1"
+        assert reply.detail == "Too many large bodies are on their way; send again later."
+    assert server.set().json() == {"result": 0}
+    assert stored.get().revision == 1
 
 
 def test_headers_that_never_end_end_the_connection(unfinished: Future[float]) -> None:

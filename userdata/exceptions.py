@@ -84,6 +84,12 @@ class ServiceUnavailable(Failure):
         return RETRY_AFTER
 
 
+class SlowDown(ServiceUnavailable):
+    """-4 with status 429."""
+
+    status_code = status.HTTP_429_TOO_MANY_REQUESTS
+
+
 class InvalidParameters(Failure):
     """-5."""
 

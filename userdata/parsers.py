@@ -6,18 +6,24 @@ What is wrong is not said at once: the token is checked first, and the request's
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from threading import Semaphore
+from typing import Any, BinaryIO
 
 from django.conf import settings
 from django.http import HttpRequest
 
-from userdata.exceptions import BodyTooLarge, InvalidParameters
+from userdata.exceptions import BodyTooLarge, InvalidParameters, SlowDown
 from userdata.text import refuse_constant
 
 INT64 = range(-(2**63), 2**63)
 
+SMALL_BODY_BYTES = 65_536
+MAX_LARGE_BODIES = 64  # in each worker
 
-@dataclass(frozen=True, slots=True)
+_large_bodies = Semaphore(MAX_LARGE_BODIES)
+
+
+@dataclass(slots=True)
 class Body:
     """A request's fields; where there are none to be had, `problem` says why."""
 
@@ -53,7 +59,7 @@ def _bytes(request: HttpRequest) -> bytes:
     limit: int = settings.MAX_BODY_BYTES
     length = request.META.get("CONTENT_LENGTH") or ""
     expected = int(length) if length.isdecimal() else limit + 1
-    body = b"" if expected > limit and length else request.META["wsgi.input"].read(expected)
+    body = b"" if expected > limit and length else _read(request, expected)
     if expected > limit and (length or len(body) > limit):
         raise BodyTooLarge(f"The body may have at most {limit} bytes.")
     if length and len(body) < expected:
@@ -61,7 +67,22 @@ def _bytes(request: HttpRequest) -> bytes:
     return bytes(body)
 
 
+def _read(request: HttpRequest, size: int) -> bytes:
+    """Up to `size` bytes. Large bodies wait in memory until they are complete, so no more than some come in at once."""
+    stream: BinaryIO = request.META["wsgi.input"]
+    if size <= SMALL_BODY_BYTES:
+        return stream.read(size)
+    if not _large_bodies.acquire(blocking=False):
+        raise SlowDown("Too many large bodies are on their way; send again later.")
+    try:
+        return stream.read(size)
+    finally:
+        _large_bodies.release()
+
+
 def _media_type_problem(content_type: str) -> str:
+    if content_type == "application/json":
+        return ""
     media_type, _, parameters = content_type.partition(";")
     if media_type.strip().lower() != "application/json":
         return "Content-Type must be application/json."
