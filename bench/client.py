@@ -12,6 +12,8 @@ from bench.workload import KEYS, VALUE_BYTES, Load
 SCRIPT = Path(__file__).with_name("wrk.lua")
 # A run that is bounded by a number of requests gives up after this time.
 LONGEST_SECONDS = 3_600
+# Under load Kinto now and then answers a write with a conflict of its own making; the table shows how often.
+FEW_FAILURES = 5
 
 
 class WrongAnswers(Exception):
@@ -56,7 +58,7 @@ def send(
 
     A `tokens_file` takes the place of the load's users; with `once`, each of its lines is used one time at most,
     and the run ends with the last.
-    Raises `WrongAnswers` where more than one request in a thousand failed.
+    Raises `WrongAnswers` where more than a few requests, and more than one in a thousand, failed.
     """
     settings = {
         "BENCH_METHOD": load.method,
@@ -91,7 +93,7 @@ def _read(output: str, errors: str) -> Run:
         p99_ms=p99 / 1e3,
         max_ms=longest / 1e3,
     )
-    if run.requests == 0 or run.failures > run.requests / 1000:
+    if run.requests == 0 or run.failures > max(FEW_FAILURES, run.requests / 1000):
         example = lines.get("REFUSAL", "").strip() or "no answer"
         raise WrongAnswers(f"{run.failures} of {run.requests} requests failed; the first: {example}")
     return run

@@ -44,6 +44,10 @@ class _Ticket(Generic[W]):
     outcome: asyncio.Future[Exception | None]
     since: float
 
+    def settle(self, failure: Exception | None) -> None:
+        if not self.outcome.done():  # as it is when its request was broken off
+            self.outcome.set_result(failure)
+
 
 class GroupCommit(Generic[W]):
     """Combines the writes that are under way on one event loop; each gets its own outcome.
@@ -92,7 +96,7 @@ class GroupCommit(Generic[W]):
         """Give up what waited too long; begin another commit where those under way are stuck."""
         now = loop.time()
         while self._queue and now - self._queue[0].since > self._patience:
-            self._queue.popleft().outcome.set_result(TimeoutError("the write waited too long"))
+            self._queue.popleft().settle(TimeoutError("the write waited too long"))
         self._watching = bool(self._queue)
         if self._watching:
             if now - self._queue[0].since >= STUCK_SECONDS:
@@ -122,8 +126,7 @@ class GroupCommit(Generic[W]):
             failures = [cause] * len(batch)
         for (_, tickets), failure in zip(batch, failures, strict=True):
             for ticket in tickets:
-                if not ticket.outcome.done():  # as when its request was broken off
-                    ticket.outcome.set_result(failure)
+                ticket.settle(failure)
 
     def _take(self) -> list[tuple[Row[W], list[_Ticket[W]]]]:
         """The next batch, in the order of arrival.
