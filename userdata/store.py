@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psycopg
 import structlog
 from django.conf import settings
-from psycopg.errors import DataError, ProgramLimitExceeded
+from psycopg.errors import DataError, LockNotAvailable, ProgramLimitExceeded
 from psycopg.pq import Format
 
 from userdata import metrics
@@ -156,18 +156,22 @@ async def _commit(rows: Sequence[Row[Write]]) -> list[Exception | None]:
     try:
         return await _execute(rows)
     except psycopg.Error as cause:
-        if _is_lost(cause) or len(rows) == 1:
+        if _is_lost(cause) or (len(rows) == 1 and not isinstance(cause, LockNotAvailable)):
             return [_failure(cause) for _ in rows]
-    failures: list[Exception | None] = []
-    for row in rows:
+    return [await _store_alone(row, deadline) for row in rows]
+
+
+async def _store_alone(row: Row[Write], deadline: float) -> Exception | None:
+    """A lock that a neighbour's statement held is gone at the second try."""
+    for last in (False, True):
         if time.monotonic() > deadline:
-            failures.append(ServiceUnavailable("The database takes too long."))
-            continue
+            break
         try:
-            failures += await _execute([row])
+            return (await _execute([row]))[0]
         except psycopg.Error as cause:
-            failures.append(_failure(cause))
-    return failures
+            if last or not isinstance(cause, LockNotAvailable):
+                return _failure(cause)
+    return ServiceUnavailable("The database takes too long.")
 
 
 async def _execute(rows: Sequence[Row[Write]]) -> list[Exception | None]:
