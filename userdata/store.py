@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 PATIENCE_SECONDS = 2.0
 OUTAGE_SECONDS = 0.5
+RETRY_SECONDS = 1.0  # that have to be left for a second try
 BATCH_SECONDS = 1.5  # for a batch, stored row by row if need be
 
 
@@ -169,7 +170,7 @@ async def _store_alone(row: Row[Write], deadline: float) -> Exception | None:
         try:
             return (await _execute([row]))[0]
         except psycopg.Error as cause:
-            if last or not isinstance(cause, LockNotAvailable):
+            if last or not isinstance(cause, LockNotAvailable) or time.monotonic() > deadline - RETRY_SECONDS:
                 return _failure(cause)
     return ServiceUnavailable("The database takes too long.")
 
