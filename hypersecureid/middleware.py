@@ -51,7 +51,7 @@ class BrowserMiddleware:
         return (self._view if request.path_info.startswith("/user-data/") else self._pages)(request)
 
     def _page(self, request: HttpRequest) -> HttpResponseBase:
-        if not request.path_info.startswith("/admin/"):
+        if not _is_admins(request):
             return self._view(request)
         # Django's database connection is opened and closed by age where it is used, not around every API request.
         close_old_connections()
@@ -64,6 +64,10 @@ class BrowserMiddleware:
         self, request: HttpRequest, view: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> HttpResponseBase | None:
         """CSRF is checked when the view is known, which may be exempt."""
-        if not request.path_info.startswith("/admin/"):
+        if not _is_admins(request):
             return None
         return self._csrf.process_view(request, view, args, kwargs)  # type: ignore[no-any-return]
+
+
+def _is_admins(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/admin/")

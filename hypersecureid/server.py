@@ -1,4 +1,4 @@
-"""The production server: Granian, several worker processes, each with many threads."""
+"""The production server: Granian, several worker processes, each with an event loop."""
 
 import multiprocessing
 import os
@@ -16,7 +16,6 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-THREADS = 64
 HEADER_SECONDS = 10
 
 

@@ -134,7 +134,7 @@ TEMPLATES = [
     }
 ]
 
-# The admin and the migrations use this connection; the API has its own pool, in userdata/store.py.
+# The admin and the migrations use this connection; the API has its own, in userdata/pool.py.
 DATABASES = {
     "default": _database
     | {
@@ -244,7 +244,5 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         # The statements it would tell of hold the values.
         "django.db.backends": {"level": "INFO"},
-        # A reconnection attempt a second; the store says once that the database is out of reach.
-        "psycopg.pool": {"level": "ERROR"},
     },
 }

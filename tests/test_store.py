@@ -1,9 +1,11 @@
 """The store over a real database: ownership, quota, and one row's trouble that stays its own."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -160,6 +162,24 @@ def test_a_row_locked_elsewhere_holds_up_nobody_else(stored: Any) -> None:
             cursor.execute("ROLLBACK")
 
     assert dict(stored.values_list("key", "value")) == {"locked": "v", "free": "2"}
+
+
+def test_a_connection_that_can_not_be_made_ready_leaves_nothing_behind(stored: Any) -> None:
+    """Neither an open session nor a watch on a socket whose number the next connection gets."""
+    for _ in range(5):
+        unready, ready = Pool({b"bad": "SELECT nonsense"}), Pool({b"one": "SELECT 1"})
+        with pytest.raises(psycopg.OperationalError):
+            wait(unready.execute, b"bad", [], [])
+        for _ in range(3):
+            assert wait(ready.execute, b"one", [], []).ntuples == 1
+        wait(ready.close)
+    deadline = time.monotonic() + 5
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT nonsense'")
+            if cursor.fetchone() == (0,):
+                break
+            assert time.monotonic() < deadline
 
 
 def test_an_answer_waits_for_the_disk_whatever_the_servers_default(stored: Any) -> None:

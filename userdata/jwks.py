@@ -36,7 +36,7 @@ class JWKS:
     - A set serves until it is ``max_age_seconds`` old, whatever becomes of the provider.
     - A fetch takes at most ``timeout_seconds`` in all, and ``max_body_bytes``.
     - An unknown `kid` causes at most one fetch in ``cooldown_seconds``, and waits at most ``wait_seconds`` for it.
-      While a fetch drags on, no more than ``max_waiting`` requests wait so long: keep it below the server's threads.
+      While a fetch drags on, no more than ``max_waiting`` requests wait so long: keep it below `waiting.MAX_THREADS`.
     - ``plain_http`` allows http to hosts other than loopback: for a network that nobody else can write to.
     - ``shared`` is a folder that only the service's processes can write to: what is said of fetches is then true of all
       of them together. Without it each process fetches for itself.

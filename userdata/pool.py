@@ -94,15 +94,23 @@ class Pool:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 conn = await psycopg.AsyncConnection.connect(**kwargs)
+                connection: Connection | None = None
                 try:
-                    return await self._configured(conn)
+                    connection = Connection(conn, clock=await self._configure(conn))
+                    await self._prepare(connection)
+                    return connection
                 except BaseException:
-                    await conn.close()
+                    # Not its socket alone, which the loop may already be watching.
+                    if connection:
+                        connection.close()
+                    else:
+                        await conn.close()
                     raise
         except TimeoutError as cause:
             raise psycopg.OperationalError("no connection came in time") from cause
 
-    async def _configured(self, conn: psycopg.AsyncConnection[TupleRow]) -> "Connection":
+    async def _configure(self, conn: psycopg.AsyncConnection[TupleRow]) -> float:
+        """Returns the server's time, in seconds since 1970, less our own monotonic time."""
         await conn.execute(
             f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{LOCK_SECONDS}s';"
             # Whatever the server's default, an answer follows a durable commit.
@@ -113,13 +121,13 @@ class Pool:
         cursor = await conn.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
         row = await cursor.fetchone()
         assert row is not None
-        connection = Connection(conn, clock=row[0] - time.monotonic())
+        return float(row[0] - time.monotonic())
+
+    async def _prepare(self, connection: "Connection") -> None:
         for name, sql in self._statements.items():
             result = await connection.prepare(name, sql.encode())
             if result.status != ExecStatus.COMMAND_OK:
-                connection.close()
                 raise psycopg.OperationalError("a statement can't be prepared; are the migrations applied?")
-        return connection
 
 
 class Connection:
