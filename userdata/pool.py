@@ -9,7 +9,7 @@ import psycopg
 from django.db import connections
 from psycopg import errors, generators
 from psycopg.abc import PQGen
-from psycopg.pq import DiagnosticField, ExecStatus, Format
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, Format
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 from psycopg.waiting import Ready, Wait
@@ -143,6 +143,7 @@ class Connection:
         self._statement: PQGen[list[PGresult]] | None = None
         self._outcome: asyncio.Future[PGresult]
         self._writing = False
+        self._watched = True
         self._loop.add_reader(self._socket, self._proceed, Ready.R)
 
     async def prepare(self, name: bytes, sql: bytes) -> PGresult:
@@ -161,11 +162,8 @@ class Connection:
         return bool(poll.poll(0))
 
     def close(self) -> None:
-        if self._socket >= 0:
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
-            self._socket = -1
-            self._pgconn.finish()
+        self._unwatch()
+        self._pgconn.finish()
 
     async def _answer(self) -> PGresult:
         self._statement = generators.execute(self._pgconn)
@@ -183,7 +181,7 @@ class Connection:
     def _proceed(self, ready: Ready) -> None:
         """Let the driver go on with what it can now read or write."""
         if self._statement is None:
-            self._loop.remove_reader(self._socket)  # the server is going; whoever takes the connection will see it
+            self._unwatch()  # the server is going; whoever takes the connection will see it
             return
         try:
             wants = self._statement.send(ready or None)  # type: ignore[arg-type]
@@ -200,6 +198,14 @@ class Connection:
                     self._loop.add_writer(self._socket, self._proceed, Ready.W)
                 else:
                     self._loop.remove_writer(self._socket)
+        if self._pgconn.status != ConnStatus.OK:
+            self._unwatch()  # at once: the driver has closed the socket, and the next client may get its number
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
 
     def _fail(self, reason: str) -> None:
         self._statement = None
