@@ -10,6 +10,7 @@ import structlog
 from django.conf import settings
 from psycopg.errors import DataError, LockNotAvailable, ProgramLimitExceeded
 from psycopg.pq import Format
+from psycopg.pq.abc import PGresult
 
 from userdata import metrics
 from userdata.exceptions import InvalidParameters, KeyAccessDenied, ServiceUnavailable
@@ -89,6 +90,13 @@ SET value = excluded.value, access_scope = excluded.access_scope,
     revision = v.revision + excluded.revision, updated_at = now()
 WHERE v.app = excluded.app
 RETURNING owner_kind, owner_id, key
+"""
+# For a row that comes alone, as most do while there is little to do, and most often overwrites a key that exists: a
+# sixth less work for the server than `PUT`, which is left with new keys and with telling what is wrong.
+UPDATE = """
+UPDATE userdata_storedvalue
+SET value = $5, access_scope = $6, revision = revision + $7, updated_at = now()
+WHERE owner_kind = $1 AND owner_id = $2 AND key = $3 AND app = $4 AND clock_timestamp() < to_timestamp($8::float8)
 """
 CHECK = "SELECT FROM userdata_storedvalue LIMIT 0"
 
@@ -176,6 +184,8 @@ async def _store_alone(row: Row[Write], deadline: float) -> Exception | None:
 
 
 async def _execute(rows: Sequence[Row[Write]]) -> list[Exception | None]:
+    if len(rows) == 1 and await _update(rows[0]):
+        return [None]
     writes = [row.write for row in rows]
     columns = (
         [write.owner.kind for write in writes],
@@ -186,16 +196,29 @@ async def _execute(rows: Sequence[Row[Write]]) -> list[Exception | None]:
         [str(write.access_scope) for write in writes],
         [str(row.writes) for row in rows],
     )
-    max_keys = str(settings.MAX_KEYS_PER_APP).encode()
-    result = await _pool.execute(
-        b"put", [*map(_text_array, columns), max_keys], [*[Format.BINARY] * 7, Format.TEXT], expires=True
-    )
-    metrics.BATCHES.inc()
-    _outage.end()
+    max_keys = pack("!q", settings.MAX_KEYS_PER_APP)
+    result = await _run(b"put", [*map(_text_array, columns), max_keys])
     if result.ntuples == len(rows):
         return [None] * len(rows)
     written = {tuple(result.get_value(row, column) for column in range(3)) for row in range(result.ntuples)}
     return [None if tuple(_place(write)) in written else await _why_not(write) for write in writes]
+
+
+async def _update(row: Row[Write]) -> bool:
+    """Whether the key was there, and the app's own; then it is overwritten."""
+    write = row.write
+    scope, writes = pack("!h", write.access_scope), pack("!q", row.writes)
+    result = await _run(b"update", [*_place(write), write.app.encode(), write.value.encode(), scope, writes])
+    return bool(result.command_tuples)
+
+
+async def _run(statement: bytes, parameters: Sequence[bytes]) -> PGresult:
+    """`parameters`: in PostgreSQL's binary formats."""
+    result = await _pool.execute(statement, parameters, [Format.BINARY] * len(parameters), expires=True)
+    if result.command_tuples:
+        metrics.BATCHES.inc()
+    _outage.end()
+    return result
 
 
 async def _why_not(write: Write) -> Exception:
@@ -247,5 +270,5 @@ def _unavailable(cause: psycopg.Error) -> ServiceUnavailable:
     return ServiceUnavailable("The database can't be used now.")
 
 
-_pool = Pool({b"put": PUT, b"check": CHECK, b"why_not": WHY_NOT})
+_pool = Pool({b"update": UPDATE, b"put": PUT, b"check": CHECK, b"why_not": WHY_NOT})
 _writes = GroupCommit(_commit, PATIENCE_SECONDS, commits_at_once=2)
