@@ -9,7 +9,8 @@ import re
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, lru_cache
@@ -81,7 +82,7 @@ class AccessTokenBackend(TokenBackend):
             raise TokenBackendError("The token is not a signed JWT.")
         signing_input, _, signature = token.rpartition(b".")
         header_segment, _, payload_segment = signing_input.partition(b".")
-        header = _object(header_segment, "header")
+        header = _header(header_segment)
         alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
         if type(alg) is not str or alg not in self.algorithms:
             raise TokenBackendError("The token's algorithm is not accepted.")
@@ -141,7 +142,7 @@ class VerifiedTokens:
     def __init__(self, size: int = MAX_VERIFIED_TOKENS) -> None:
         self._size = size
         self._generation = 0
-        self._verified: dict[bytes, Verified] = {}
+        self._verified: OrderedDict[bytes, Verified] = OrderedDict()
         self._adding = Lock()
 
     def get(self, token: bytes) -> Verified:
@@ -149,7 +150,7 @@ class VerifiedTokens:
         keys = backend().keys
         generation = keys.generation
         if generation != self._generation:
-            self._verified, self._generation = {}, generation
+            self._verified, self._generation = OrderedDict(), generation
         known = self._verified
         digest = sha256(token).digest()
         if found := known.get(digest):
@@ -159,7 +160,7 @@ class VerifiedTokens:
         with self._adding:
             # Added to the set that was there before the check: a change of keys meanwhile has dropped it.
             if len(known) >= self._size:
-                del known[next(iter(known))]
+                known.popitem(last=False)
             known[digest] = verified
         return verified
 
@@ -181,6 +182,12 @@ def _object(segment: bytes, name: str) -> dict[str, Any]:
     if type(value) is not dict:
         raise TokenBackendError(f"The token's {name} is malformed.")
     return value
+
+
+@lru_cache(maxsize=64)
+def _header(segment: bytes) -> Mapping[str, Any]:
+    """The tokens of one key all begin alike."""
+    return _object(segment, "header")
 
 
 def _bytes(segment: bytes, name: str) -> bytes:
