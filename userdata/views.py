@@ -25,6 +25,11 @@ class ApiRequest(Request):
 
     authentication = AccessTokenAuthentication()
 
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request)
+        # What DRF's parsers would be given holds the request, which would be garbage only for the collector to find.
+        self.parser_context = {}
+
     @cached_property
     def user(self) -> Principal:  # type: ignore[override]
         principal, _ = self.authentication.authenticate(self)
