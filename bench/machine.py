@@ -21,7 +21,7 @@ def describe() -> str:
 def versions() -> dict[str, str]:
     """Each candidate's libraries with their versions, in one line, by the candidate's name."""
     return {
-        "ours": _python(ROOT, "django", "djangorestframework", "granian", "psycopg", "pyjwt"),
+        "ours": _python(ROOT, "django", "djangorestframework", "httptools", "psycopg", "pyjwt", "uvloop"),
         "fastify": _node("fastify"),
         "fastapi": _python(PEERS / "fastapi", "fastapi", "uvicorn", "asyncpg", "pyjwt"),
         "django": _python(

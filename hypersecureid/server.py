@@ -1,53 +1,77 @@
-"""The production server: Granian, several worker processes, each with an event loop."""
+"""The production server: worker processes, each of which answers on one event loop."""
 
+import gc
 import multiprocessing
 import os
+import resource
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 
+import structlog
+import uvloop
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops
-from granian.http import HTTP1Settings
-from granian.log import LogLevels
 
-HEADER_SECONDS = 10
+from hypersecureid.http.connection import MAX_CONNECTIONS
+from hypersecureid.http.listener import Listener
+
+log = structlog.get_logger(__name__)
+
+ATTENTION_SECONDS = 0.2
+RESPAWN_SECONDS = 0.5
+KILL_SECONDS = 10
+SWITCH_SECONDS = 0.0005
 
 
-def serve() -> None:
-    """Serve until SIGINT or SIGTERM; requests under way are answered first.
+@contextmanager
+def listening() -> Iterator[list[socket.socket]]:
+    """The address, with a queue of new connections for each worker, among which the system spreads them.
 
-    Raises `ImproperlyConfigured` where the address is taken or can't be had.
+    Raises `ImproperlyConfigured` where another process has the address or it can't be had.
     """
-    require_free_address()
-    # Workers start afresh and not as copies of this process, whose threads and locks they could not use.
-    multiprocessing.set_start_method("spawn", force=True)
+    _allow_open_files(2 * MAX_CONNECTIONS)
+    with ExitStack() as sockets:
+        try:
+            family, _, _, _, address = socket.getaddrinfo(settings.HOST, settings.PORT, type=socket.SOCK_STREAM)[0]
+            # Those who are willing to share get an address that is taken, so first one tries who is not.
+            socket.create_server(address, family=family).close()
+            queues = [
+                sockets.enter_context(
+                    socket.create_server(address, family=family, backlog=MAX_CONNECTIONS, reuse_port=True)
+                )
+                for _ in range(settings.WORKERS)
+            ]
+        except OSError as cause:
+            reason = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else "it is no address of this machine"
+            raise ImproperlyConfigured(f"Can't listen on {settings.HOST} port {settings.PORT}: {reason}.") from cause
+        yield queues
+
+
+def serve(queues: Sequence[socket.socket]) -> None:
+    """Serve until SIGINT or SIGTERM, with a worker for each queue; requests under way are answered first."""
+    told = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told.set())
     with tempfile.TemporaryDirectory(prefix="userdata-") as shared:
         # The workers' counters are files here, so that any one of them can add them all up.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-        _server().serve(target_loader=_load)
-
-
-def _server() -> Any:
-    return Granian(
-        "hypersecureid.rsgi:application",
-        address=settings.HOST,
-        port=settings.PORT,
-        interface=Interfaces.RSGI,
-        workers=settings.WORKERS,
-        backpressure=1024,
-        loop=Loops.uvloop,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_SECONDS * 1000),
-        respawn_failed_workers=True,
-        workers_kill_timeout=10,
-        log_level=LogLevels.error,
-    )
+        workers = [_start(queue) for queue in queues]
+        while not told.is_set():
+            wait([worker.sentinel for worker in workers], ATTENTION_SECONDS)
+            for place, worker in enumerate(workers):
+                if worker.exitcode is not None and not told.is_set():
+                    log.error("a worker died; another one takes its place", exit_code=worker.exitcode)
+                    time.sleep(RESPAWN_SECONDS)
+                    workers[place] = _start(queues[place])
+        _end(workers)
 
 
 def end_with_parent() -> None:
@@ -62,22 +86,40 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def _load(target: str) -> object:
-    """Called in each worker."""
-    # A Ctrl-C is for the main process, which tells the workers: told twice, they would not end.
+def _start(queue: socket.socket) -> BaseProcess:
+    """A worker starts afresh and not as a copy of this process, whose threads and locks it could not use."""
+    worker = multiprocessing.get_context("spawn").Process(target=_work, args=(queue,), name="worker")
+    worker.start()
+    return worker
+
+
+def _end(workers: list[BaseProcess]) -> None:
+    for worker in workers:
+        worker.terminate()
+    deadline = time.monotonic() + KILL_SECONDS
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+        worker.kill()
+
+
+def _work(queue: socket.socket) -> None:
+    # A Ctrl-C is for the main process, which tells the workers.
     os.setpgrp()
     end_with_parent()
-    from hypersecureid.rsgi import application
+    from hypersecureid.application import application
 
-    return application
+    # What is here now stays, so the collector need not go over it again and again: each time costs milliseconds.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    # A thread that draws a page gives way to the event loop after this, and not after Python's 5 ms.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    uvloop.run(Listener(queue, application).serve())
 
 
-def require_free_address() -> None:
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(settings.HOST, settings.PORT, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as cause:
-        reason = cause.strerror or "it is no address of this machine"
-        raise ImproperlyConfigured(f"Can't listen on {settings.HOST} port {settings.PORT}: {reason}.") from cause
+def _allow_open_files(wanted: int) -> None:
+    """Each connection is an open file, of which many systems allow 1,024 unless asked for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

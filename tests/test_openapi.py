@@ -67,7 +67,7 @@ def test_it_is_drawn_once() -> None:
 
 
 def test_a_worker_does_not_load_what_draws_it() -> None:
-    code = "import sys, hypersecureid.rsgi; print('drf_spectacular.openapi' in sys.modules)"
+    code = "import sys, hypersecureid.application; print('drf_spectacular.openapi' in sys.modules)"
 
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
@@ -28,44 +28,49 @@ _beginning = threading.Lock()
 class _Calls(greenlet):
     """One call after another, each of which may `wait` on the event loop. Making a greenlet costs more than a call."""
 
-    def run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def run(self, function: Callable[..., object], args: tuple[Any, ...]) -> None:
         while True:
+            failure = None
             try:
-                returned = _Returned(function(*args))
-            except Exception as failure:  # noqa: BLE001 - it belongs to whoever called
-                returned = _Returned(failure=failure)
+                function(*args)
+            except Exception as cause:  # noqa: BLE001 - it belongs to whoever called
+                failure = cause
             function = args = None  # type: ignore[assignment]
-            function, args = self.parent.switch(returned)  # type: ignore[union-attr]
-
-
-@dataclass(slots=True)
-class _Returned:
-    """That a call is over, unlike when it waits, and with what."""
-
-    result: Any = None
-    failure: Exception | None = None
+            function, args = self.parent.switch(failure)  # type: ignore[union-attr]
 
 
 _idle: list[_Calls] = []
 
 
-async def run(function: Callable[..., T], *args: Any) -> T:
-    """Call a function on the event loop; where it calls `wait`, the loop goes on with other work."""
+def run(function: Callable[..., object], *args: Any) -> None:
+    """Call a function on the event loop; where it calls `wait`, the loop goes on with other work.
+
+    To be called by the event loop, not from inside another such call.
+    """
     calls = _idle.pop() if _idle else _Calls()
     calls.gr_context = copy_context()
-    outcome = calls.switch(function, args)
-    while type(outcome) is not _Returned:
-        try:
-            result = await outcome
-        except BaseException as failure:  # noqa: BLE001 - it belongs to whoever waited
-            outcome = calls.throw(failure)
-        else:
-            outcome = calls.switch(result)
-    if len(_idle) < MAX_IDLE:
-        _idle.append(calls)
-    if outcome.failure is not None:
-        raise outcome.failure
-    return outcome.result  # type: ignore[no-any-return]
+    _proceed(calls, calls.switch(function, args))
+
+
+def _proceed(calls: _Calls, outcome: Awaitable[Any] | Exception | None) -> None:
+    """`outcome`: what is waited for; where the call is over, how it failed, or None."""
+    if outcome is None or isinstance(outcome, Exception):
+        if len(_idle) < MAX_IDLE:
+            _idle.append(calls)
+        if outcome is not None:
+            raise outcome
+    else:
+        asyncio.ensure_future(outcome).add_done_callback(partial(_resume, calls))
+
+
+def _resume(calls: _Calls, future: asyncio.Future[Any]) -> None:
+    try:
+        result = future.result()
+    except BaseException as failure:  # noqa: BLE001 - it belongs to whoever waited
+        outcome = calls.throw(failure)
+    else:
+        outcome = calls.switch(result)
+    _proceed(calls, outcome)
 
 
 async def run_in_thread(function: Callable[..., T], *args: Any) -> T:

@@ -17,7 +17,7 @@ class Ours(TakesOurTokens):
 
     name = "ours"
     database = "bench_ours"
-    title = "ours (Django + DRF on Granian)"
+    title = "ours (Django + DRF)"
     table = "userdata_storedvalue"
     further_columns: ClassVar[Mapping[str, str]] = {"owner_kind": "'user'", "access_scope": "0"}
 

@@ -35,10 +35,10 @@ def _start() -> None:
 
         server.end_with_parent()
         checks.require_safe_settings()
-        server.require_free_address()
-        _prepare_database()
-        threading.Thread(target=_greet, name="greeting", daemon=True).start()
-        server.serve()
+        with server.listening() as queues:
+            _prepare_database()
+            threading.Thread(target=_greet, name="greeting", daemon=True).start()
+            server.serve(queues)
     except ImproperlyConfigured as problem:
         sys.exit(str(problem))
 

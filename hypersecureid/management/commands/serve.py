@@ -11,4 +11,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         checks.require_safe_settings(warn=True)
-        server.serve()
+        with server.listening() as queues:
+            server.serve(queues)
