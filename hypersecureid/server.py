@@ -71,6 +71,8 @@ def serve(queues: Sequence[socket.socket]) -> None:
                     log.error("a worker died; another one takes its place", exit_code=worker.exitcode)
                     time.sleep(RESPAWN_SECONDS)
                     workers[place] = _start(queues[place])
+        for queue in queues:
+            queue.close()  # who comes now is refused, and can go elsewhere at once
         _end(workers)
 
 

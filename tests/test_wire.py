@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -407,6 +408,32 @@ def test_close_is_honoured(wire: Any, stored: Any) -> None:
 
     assert connection.call(request(OBJECT, "Connection: close")).body == OK
     assert connection.is_closed()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_it_answers_what_is_under_way_and_takes_nothing_new(
+    start_server: Callable[..., Server], database_url: str, stored: Any, how: signal.Signals
+) -> None:
+    server = start_server(wait="/readyz", DATABASE_URL=database_url, WORKERS="2")
+    busy, idle = [Wire(server.port) for _ in range(6)], Wire(server.port)
+    assert idle.call(request()).body == OK
+    for connection in busy:
+        connection.send(request()[:-1])
+    time.sleep(0.2)
+
+    server.process.send_signal(how)
+    time.sleep(1)
+
+    with pytest.raises(ConnectionRefusedError):
+        Wire(server.port)
+    assert idle.is_closed()
+    for connection in busy:
+        reply = connection.call(OBJECT[-1:])
+        assert (reply.body, reply.headers["connection"]) == (OK, "close")
+    for connection in (idle, *busy):
+        connection.close()
+    assert server.process.wait(5) == 0
+    assert stored.get().revision == 7
 
 
 # --- Method and path ------------------------------------------------------------------------------
