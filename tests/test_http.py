@@ -122,6 +122,38 @@ def test_a_head_has_bounds(serve: Callable[..., Any], head: bytes, status: int) 
     serve(client)
 
 
+def test_what_follows_a_body_is_no_header(serve: Callable[..., Any]) -> None:
+    """A proxy that removes a header from the head of a request may let it pass behind the body."""
+
+    def late(environ: Environ) -> Response:
+        environ["wsgi.input"].read(100)
+        return echo(environ)
+
+    def client(connect: Callable[[], Wire]) -> None:
+        wire = connect()
+        head = b"POST /?HTTP_X&HTTP_Y HTTP/1.1\r\nX: 1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        wire.send(head)
+        time.sleep(0.1)
+        assert wire.call(chunk(b"a"), b"0\r\nX: 2\r\nY: 3\r\n\r\n").body == b"POST|/|a|HTTP_X=1|HTTP_Y=None"
+        assert wire.call(head + chunk(b"a"), b"0\r\nX: 2\r\nY: 3\r\n\r\n").body == b"POST|/|a|HTTP_X=1|HTTP_Y=None"
+
+    serve(client, late)
+
+
+@pytest.mark.parametrize(
+    "endless", [b"0\r\nX: " + b"a" * 500_000, b"0\r\n" + b"X: a\r\n" * 50_000, b"1;" + b"a" * 500_000]
+)
+def test_what_stands_around_a_body_has_bounds(serve: Callable[..., Any], endless: bytes) -> None:
+    def client(connect: Callable[[], Wire]) -> None:
+        wire = connect()
+        wire.send(b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"a"))
+        time.sleep(0.1)
+        assert wire.call(endless).body == b"POST|/a|"
+        assert wire.is_closed()
+
+    serve(client)
+
+
 def test_a_client_may_stop_sending_and_still_read(serve: Callable[..., Any]) -> None:
     def client(connect: Callable[[], Wire]) -> None:
         wire = connect()

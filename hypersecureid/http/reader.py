@@ -11,6 +11,7 @@ import httptools
 from hypersecureid.http.exchange import Environ, Exchange, Reading
 
 MAX_HEAD_BYTES = 65_536  # of names and values, with 32 for each pair (as RFC 9113, section 6.5.2, counts them)
+MAX_FRAMING = 16  # bytes for each of a body, with as many again as a head may have
 CACHED = 512
 CACHED_BYTES = 64
 
@@ -45,6 +46,7 @@ class RequestReader:
         self._environ: Environ = {}
         self._url = b""
         self._head_bytes = 0
+        self._framing_bytes = 0
 
     def is_between_requests(self) -> bool:
         return not (self._in_head or self._held or self.receiving)
@@ -62,8 +64,9 @@ class RequestReader:
 
     def _parse(self, data: bytes) -> bytes:
         """Returns what is left where the parser stopped."""
-        was_in_head = self._in_head
-        if not was_in_head and not self.receiving:
+        was_in_head, receiving = self._in_head, self.receiving
+        had = len(receiving.body) if receiving else 0
+        if not was_in_head and not receiving:
             data = self._with_known_method(data)
         try:
             self._parser.feed_data(data)
@@ -77,6 +80,10 @@ class RequestReader:
         if was_in_head and self._in_head:
             self._head_bytes += len(data)  # the parser itself would put up with a header without end
             self._limit_head()
+        if receiving and receiving is self.receiving:
+            self._framing_bytes += len(data) - (len(receiving.body) - had)
+            if self._framing_bytes > MAX_HEAD_BYTES + MAX_FRAMING * len(receiving.body):
+                self.end()  # so does it with the end of a body, and with what stands beside a chunk's length
         return b""
 
     def _with_known_method(self, data: bytes) -> bytes:
@@ -122,6 +129,8 @@ class RequestReader:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # it stands after a body, where it could not be relied on (RFC 9110, section 6.5.1)
         self._head_bytes += len(name) + len(value) + 32
         key = _known_key(name) if len(name) <= CACHED_BYTES else _key(name)
         if key in self._environ:
@@ -146,6 +155,7 @@ class RequestReader:
         )
         environ["SERVER_PROTOCOL"] = f"HTTP/{version}"
         self.ended = version == "1.0" or not self._parser.should_keep_alive()
+        self._framing_bytes = 0
         self.receiving = environ["wsgi.input"] = Exchange(self._taker, environ)
         self._taker.take(self.receiving)
 
