@@ -91,8 +91,8 @@ SET value = excluded.value, access_scope = excluded.access_scope,
 WHERE v.app = excluded.app
 RETURNING owner_kind, owner_id, key
 """
-# For a row that comes alone, as most do while there is little to do, and most often overwrites a key that exists: a
-# sixth less work for the server than `PUT`, which is left with new keys and with telling what is wrong.
+# For a row that comes alone, as most do while there is little to do, and most often overwrites a key that exists: it
+# takes a sixth less time than `PUT`, which is left with new keys and with telling what is wrong.
 UPDATE = """
 UPDATE userdata_storedvalue
 SET value = $5, access_scope = $6, revision = revision + $7, updated_at = now()

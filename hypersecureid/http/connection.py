@@ -99,8 +99,7 @@ class Connection(asyncio.Protocol):
         if idle:
             min(idle, key=lambda connection: connection._since)._transport.close()
         else:
-            self._reader.ended = True
-            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+            self._reader.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
 
     # --- Time -------------------------------------------------------------------------------------
 

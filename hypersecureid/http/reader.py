@@ -76,7 +76,7 @@ class RequestReader:
             if self.receiving:
                 self.end()
             else:
-                self._refuse(HTTPStatus.BAD_REQUEST)
+                self.refuse(HTTPStatus.BAD_REQUEST)
         if was_in_head and self._in_head:
             self._head_bytes += len(data)  # the parser itself would put up with a header without end
             self._limit_head()
@@ -97,9 +97,9 @@ class RequestReader:
         line, end, _ = data.partition(b"\n")
         match = (_REQUEST_LINE if end else _BEGINNING).fullmatch(line)
         if len(line) > MAX_HEAD_BYTES:
-            self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG)
+            self.refuse(HTTPStatus.REQUEST_URI_TOO_LONG)
         elif data and not match:
-            self._refuse(HTTPStatus.BAD_REQUEST)
+            self.refuse(HTTPStatus.BAD_REQUEST)
         elif end and match:
             self._method = match[1].decode()
             return b"POST" + data[len(match[1]) :]
@@ -145,7 +145,7 @@ class RequestReader:
         self._limit_head()
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            self._refuse(HTTPStatus.BAD_REQUEST)
+            self.refuse(HTTPStatus.BAD_REQUEST)
         if self.ended:
             return
         environ = self._environ
@@ -171,11 +171,12 @@ class RequestReader:
 
     def _limit_head(self) -> None:
         if len(self._url) > MAX_HEAD_BYTES:
-            self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG)
+            self.refuse(HTTPStatus.REQUEST_URI_TOO_LONG)
         elif self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
-    def _refuse(self, status: HTTPStatus) -> None:
+    def refuse(self, status: HTTPStatus) -> None:
+        """Have it said that something was no request, or can be none, and take nothing more."""
         if not self.ended:
             self.ended = True
             self._taker.refuse(status)
