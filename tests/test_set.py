@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import BODY, SET
 from tests.tokens import ABSENT, APP, USER, token
+from userdata import store
 
 NOW = int(time.time())
 ID = {"request_id": 7}
@@ -332,3 +333,22 @@ def test_the_limits_are_settings(post: Any, stored: Any, settings: Any) -> None:
     assert post({"value_key": "ab", "value_data": "ok"}).json() == {"result": 0}
     assert post({"value_key": "cd", "value_data": "ok"}).json() == {"result": -5}
     assert stored.get().key == "ab"
+
+
+def test_an_unforeseen_error_is_told_and_its_cause_logged(
+    post: Any, stored: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(write: store.Write) -> None:
+        raise LookupError("nobody thought of this")
+
+    monkeypatch.setattr(store, "put", fail)
+
+    response = post({"request_id": 7, "value_key": "theme", "value_data": "a private value"})
+
+    assert response.status_code == 500
+    assert response.json() == {"request_id": 7, "result": -4}
+    assert response["Retry-After"] == "1"
+    assert "nobody thought of this" in caplog.text
+    assert response["X-Request-Id"] in caplog.text
+    assert "a private value" not in caplog.text
+    assert not stored.exists()
