@@ -6,17 +6,17 @@ unsafely is refused by `hypersecureid.checks`. docs/configuration.md describes e
 """
 
 import os
-import sys
 from ipaddress import ip_address
 from pathlib import Path
 
 import dj_database_url
-import structlog
 from django.core.exceptions import ImproperlyConfigured
 from environs import FileAwareEnv, validate
 from environs.exceptions import EnvError, EnvValidationError
 from psycopg import ProgrammingError
 from psycopg.conninfo import make_conninfo
+
+from hypersecureid import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -56,13 +56,19 @@ try:
     JWT_JWKS_MAX_AGE_SECONDS = env.float("JWT_JWKS_MAX_AGE_SECONDS", 86_400, validate=_at_least_one)
     JWT_LEEWAY_SECONDS = env.int("JWT_LEEWAY_SECONDS", 30, validate=validate.Range(min=0, max=300))
 
+    # Where a user has accounts that data can be kept by, and the claim that holds an account's id.
+    JWT_IDENTITY_PROVIDERS: list[str] = env.list("JWT_IDENTITY_PROVIDERS", [])
+    JWT_IDENTITY_PROVIDER_CLAIM = env.str("JWT_IDENTITY_PROVIDER_CLAIM", "{}_user_id")
+
     CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", ["*"])
 
-    # The limits of the contract. 400 characters are the most that a PostgreSQL index entry surely holds.
+    # The limits of the API. Besides, a key has at most 512 bytes.
     MAX_KEY_CHARS = env.int("MAX_KEY_CHARS", 128, validate=validate.Range(min=1, max=400))
     MAX_VALUE_BYTES = env.int("MAX_VALUE_BYTES", 262_144, validate=validate.Range(min=0, max=64 * 2**20))
     MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 2 * 2**20, validate=validate.Range(min=1, max=512 * 2**20))
     MAX_KEYS_PER_APP = env.int("MAX_KEYS_PER_APP", 2_000, validate=_at_least_one)
+    MAX_KEYS_PER_REQUEST = env.int("MAX_KEYS_PER_REQUEST", 100, validate=validate.Range(min=1, max=10_000))
+    MAX_VALUES_BYTES = env.int("MAX_VALUES_BYTES", 8 * 2**20, validate=validate.Range(min=1, max=512 * 2**20))
 
     _database = dj_database_url.parse(DATABASE_URL)
     make_conninfo(**_database.get("OPTIONS", {}))
@@ -116,9 +122,17 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
 ]
 
-MIDDLEWARE = ["hypersecureid.middleware.BrowserMiddleware"]
-# They look for middlewares of the admin's, which BrowserMiddleware holds.
-SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
+# Of pages; API paths pass them by (hypersecureid/asgi.py).
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
 
 TEMPLATES = [
     {
@@ -134,12 +148,11 @@ TEMPLATES = [
     }
 ]
 
-# The admin and the migrations use this connection; the API has its own, in userdata/pool.py.
+# The admin and the migrations use this connection; the API has its own, in userdata/storage/pool.py.
 DATABASES = {
     "default": _database
     | {
-        "CONN_MAX_AGE": 60,
-        "CONN_HEALTH_CHECKS": True,
+        "CONN_MAX_AGE": 0,  # pages are drawn in threads that end with them
         "OPTIONS": {"connect_timeout": 2} | _database.get("OPTIONS", {}),
     }
 }
@@ -148,8 +161,8 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
-# Cookies exist in the admin only. Loopback is the one place where it is reached without TLS.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_BIND
+# Cookies exist in the admin only. Loopback without a proxy is the one place where it is reached without TLS.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_BIND or HTTPS_PROXY_HEADERS
 SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = "/admin/"
 SESSION_COOKIE_AGE = 12 * 3600
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -165,25 +178,11 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- The API --------------------------------------------------------------------------------------
 
+# What the views do not use is not set here: hypersecureid/checks.py refuses what would have no effect.
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": [],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "userdata.openapi.EndpointSchema",
     "EXCEPTION_HANDLER": "userdata.exceptions.answer",
     "UNAUTHENTICATED_USER": None,
-}
-
-# Read by simplejwt; the key itself is chosen in userdata/keys.py.
-SIMPLE_JWT = {
-    "AUTH_HEADER_TYPES": ("Bearer",),
-    "AUTH_TOKEN_CLASSES": ("userdata.tokens.AccessToken",),
-    "USER_ID_CLAIM": "sub",
-    "JTI_CLAIM": None,
-    "ISSUER": JWT_ISSUER,
-    "AUDIENCE": JWT_AUDIENCE or None,
-    "LEEWAY": JWT_LEEWAY_SECONDS,
 }
 
 CORS_URLS_REGEX = r"^/user-data/"
@@ -208,41 +207,4 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
 }
 
-# --- Logs: one JSON object a line on stderr, readable lines on a terminal -------------------------
-
-_stamps: list[structlog.typing.Processor] = [
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-]
-_renderers: list[structlog.typing.Processor] = (
-    [structlog.dev.ConsoleRenderer()]
-    if sys.stderr.isatty()
-    else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-)
-structlog.configure(
-    processors=[structlog.stdlib.filter_by_level, *_stamps, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-    logger_factory=structlog.stdlib.LoggerFactory(),
-    cache_logger_on_first_use=True,
-)
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "events": {
-            "()": structlog.stdlib.ProcessorFormatter,
-            "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers],
-            "foreign_pre_chain": _stamps,
-        }
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "events"}},
-    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {
-        "django": {"level": "WARNING"},
-        # A client's mistakes are its own; an unforeseen error is logged where it is answered.
-        "django.request": {"level": "CRITICAL"},
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
-        # The statements it would tell of hold the values.
-        "django.db.backends": {"level": "INFO"},
-    },
-}
+LOGGING = logs.configuration(LOG_LEVEL)

@@ -14,6 +14,7 @@ urlpatterns = [
     path("metrics", health.metrics),
     path("openapi.json", reference.document),
     path("docs", reference.page),
+    path("", reference.home),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
 ]

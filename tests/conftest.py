@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import httpx
+import httpx2 as httpx
 import pytest
 from django.db import connection
 from django.db.models.manager import BaseManager
-from django.test import Client
 
+from tests.application import Response, Running
 from tests.tokens import token
-from userdata import configuration, store, tokens
-from userdata.authentication import AccessTokenAuthentication
 from userdata.models import StoredValue
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -37,7 +35,6 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any) -> It
         connection.creation.create_test_db(verbosity=0, autoclobber=True)
         connection.close()
     yield
-    store.close()
     with django_db_blocker.unblock():
         connection.creation.destroy_test_db(name, verbosity=0)
 
@@ -51,9 +48,22 @@ def stored(django_db_setup: None, django_db_blocker: Any) -> Iterator[BaseManage
         connection.close()
 
 
+@pytest.fixture(scope="session")
+def running(django_db_setup: None) -> Iterator[Running]:
+    running = Running()
+    yield running
+    running.stop()
+
+
 @pytest.fixture
-def post(stored: object) -> Callable[..., Any]:
-    """Call the service in this process: a body as a value or in bytes, a token or None, headers."""
+def call(running: Running, stored: object) -> Callable[..., Response]:
+    """Call the service in this process: method, path, body in bytes, headers."""
+    return running.call
+
+
+@pytest.fixture
+def post(call: Callable[..., Response]) -> Callable[..., Response]:
+    """POST: a body as a value or in bytes, a token or None, a path, headers."""
 
     def post(
         body: Any = BODY,
@@ -61,33 +71,13 @@ def post(stored: object) -> Callable[..., Any]:
         path: str = SET,
         content_type: str = "application/json",
         **headers: str,
-    ) -> Any:
+    ) -> Response:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         if bearer is not None:
             headers = {"Authorization": f"Bearer {bearer or token()}"} | headers
-        return Client().generic("POST", path, data, content_type=content_type, headers=headers)
+        return call("POST", path, data, ({"Content-Type": content_type} if content_type else {}) | headers)
 
     return post
-
-
-@pytest.fixture
-def trust(settings: Any) -> Iterator[Callable[..., None]]:
-    """Trust other tokens than the settings of the tests do: `trust(JWT_SECRET=…, JWT_ALGORITHMS=[…])`."""
-
-    def forget() -> None:
-        for cached in (configuration.key_source, configuration.algorithms, tokens.backend):
-            cached.cache_clear()
-        AccessTokenAuthentication.verified_tokens = tokens.VerifiedTokens()
-
-    def trust(**changes: Any) -> None:
-        if {"JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"} & changes.keys():
-            settings.JWT_PUBLIC_KEY, settings.JWT_ALGORITHMS = "", []
-        for name, value in changes.items():
-            setattr(settings, name, value)
-        forget()
-
-    yield trust
-    forget()
 
 
 @dataclass

@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import sys
 import tempfile
-from pathlib import Path
+from collections.abc import Callable
 
 from tests.tokens import ISSUER, RSA_KEY, public_pem
 
@@ -13,22 +14,29 @@ os.environ.update(
     JWT_ISSUER=ISSUER,
     JWT_PUBLIC_KEY=public_pem(RSA_KEY),
     JWT_ALGORITHMS="RS256",
+    JWT_IDENTITY_PROVIDERS="telegram,google",
     PROMETHEUS_MULTIPROC_DIR=tempfile.mkdtemp(prefix="userdata-metrics-"),
 )
 # What a developer has set for `make run` is not meant for the tests.
 for name in ("DEBUG", "HOST", "PORT", "WORKERS", "JWT_SECRET", "JWT_AUDIENCE", "JWT_JWKS_URL", "CORS_ALLOWED_ORIGINS"):
     os.environ.pop(name, None)
 
-_stops = []
+_stops: list[Callable[[], object]] = []
 
-if not os.environ.get("DATABASE_URL"):
+# With `-n`, this process only hands out the tests: each of those that run them has a PostgreSQL of its own.
+hands_out = "-n" in sys.argv and "PYTEST_XDIST_WORKER" not in os.environ
+
+if hands_out:
+    os.environ.setdefault("DATABASE_URL", "postgresql:///none")
+elif not os.environ.get("DATABASE_URL") or os.environ["DATABASE_URL"] == "postgresql:///none":
     from hypersecureid.local.postgres import Postgres
+    from hypersecureid.local.temporary import TemporaryFolder
 
-    folder = Path(tempfile.mkdtemp(prefix="userdata-tests-"))
-    server = Postgres(folder / "data")
+    folder = TemporaryFolder()
+    server = Postgres(folder.path / "data")
     server.start()
     os.environ["DATABASE_URL"] = server.url
-    _stops += [server.close, lambda: shutil.rmtree(folder)]
+    _stops += [server.close, folder.close]
 
 
 def pytest_unconfigure() -> None:

@@ -14,8 +14,8 @@ SCOPE = "openid email user-data-set user-data-get"
 
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-EC_KEYS = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
-EC_KEYS = {alg: ec.generate_private_key(curve) for alg, curve in EC_KEYS.items()}
+CURVES: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
+EC_KEYS = {alg: ec.generate_private_key(curve) for alg, curve in CURVES.items()}
 ED_KEY = ed25519.Ed25519PrivateKey.generate()
 
 ABSENT: Any = object()
@@ -47,8 +47,6 @@ def token(*, key: Any = RSA_KEY, alg: str = "RS256", headers: dict[str, Any] | N
 
 
 def public_pem(key: Any) -> str:
-    return (
-        key.public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-    )
+    public = key.public_key()
+    pem: bytes = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return pem.decode()

@@ -17,7 +17,7 @@ from django.db.models import Func, IntegerField, Q, QuerySet
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import smart_split, unescape_string_literal
 from psycopg.errors import QueryCanceled
@@ -26,7 +26,8 @@ from unfold.contrib.filters.admin import RangeDateFilter, TextFilter  # type: ig
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm  # type: ignore[import-untyped]
 from unfold.paginator import InfinitePaginator  # type: ignore[import-untyped]
 
-from userdata.models import OwnerKind, StoredValue
+from userdata import owners
+from userdata.models import StoredValue
 
 LIST_SECONDS = 5
 SHOWN_CHARS = 10_000
@@ -62,7 +63,7 @@ class StoredValueAdmin(ModelAdmin):  # type: ignore[misc]
     list_filter_submit = True
     list_per_page = 50
     search_fields = ["owner_id", "key", "app"]
-    search_help_text = "Owner's id, beginning of a key, or app"
+    search_help_text = "User's id, beginning of a key, or app"
     ordering = ["-id"]
     sortable_by: ClassVar[list[str]] = []
     paginator = InfinitePaginator
@@ -98,22 +99,22 @@ class StoredValueAdmin(ModelAdmin):  # type: ignore[misc]
         messages.error(
             request,
             f"Nothing was found within {LIST_SECONDS} seconds. In a table of this size, only a search by the "
-            "exact id of an owner that has keys is sure to be quick.",
+            "exact id of a user who has keys is sure to be quick.",
         )
         return redirect(request.path)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[StoredValue], search_term: str
     ) -> tuple[QuerySet[StoredValue], bool]:
-        """Search by owner where the first word is one: the only index leads with the owner."""
+        """Search by user where the first word is one: the only index leads with the owner."""
         words = [
             unescape_string_literal(word) if word[0] in "\"'" and word[0] == word[-1] else word
             for word in smart_split(search_term)
         ]
         if words:
-            of_owner = queryset.filter(owner_kind__in=OwnerKind.values, owner_id=words[0])
-            if of_owner.exists():
-                queryset = of_owner
+            of_user = queryset & owners.rows_of(words[0])
+            if of_user.exists():
+                queryset = of_user
                 del words[0]
         for word in words:
             queryset = queryset.filter(Q(key__startswith=word) | Q(app=word))
@@ -127,7 +128,7 @@ class StoredValueAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="owner")
     def shown_owner(self, stored: StoredValue) -> SafeString:
-        return format_html("{} <bdi>{}</bdi>", stored.owner_kind, stored.owner_id)
+        return format_html_join(", ", "{} <bdi>{}</bdi>", owners.parts(stored).items())
 
     @admin.display(description="app")
     def shown_app(self, stored: StoredValue) -> SafeString:

@@ -1,29 +1,28 @@
 """The bearer token → a principal, or why not."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
-from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
 
-from userdata.exceptions import ServiceUnavailable, TokenExpired, TokenInvalid, TokenMissing
-from userdata.keys import KeysUnavailable
-from userdata.tokens import Principal, Verified, VerifiedTokens
+from userdata.exceptions import TokenInvalid, TokenMissing
+from userdata.identity import Principal, Verified
 
-__all__ = ["AccessTokenAuthentication", "Principal"]
+if TYPE_CHECKING:
+    from userdata.service import Service
 
 
 class AccessTokenAuthentication(JWTAuthentication):
-    """simplejwt's steps, with this service's answers; the principal comes from the token alone."""
+    """simplejwt's steps; what makes a token good is in `userdata.identity`, and the principal comes from it alone."""
 
-    verified_tokens: ClassVar = VerifiedTokens()
-
-    def authenticate(self, request: Request) -> tuple[Principal, Verified]:  # type: ignore[override]
+    async def authenticate(self, request: Request) -> tuple[Principal, Verified]:  # type: ignore[override]
+        """`request.user` and `request.auth`."""
         header = self.get_header(request)
         raw_token = self.get_raw_token(header) if header else None
         if raw_token is None:
             raise TokenMissing("The header Authorization with a bearer token is missing.")
-        verified = self.get_validated_token(raw_token)
+        service: Service = request._request.scope["service"]  # type: ignore[attr-defined]
+        verified = await service.identity.verify(raw_token)
         return verified.principal, verified
 
     def get_raw_token(self, header: bytes) -> bytes | None:
@@ -35,13 +34,3 @@ class AccessTokenAuthentication(JWTAuthentication):
         if not token:
             raise TokenInvalid("The header Authorization has no token.")
         return token
-
-    def get_validated_token(self, raw_token: bytes) -> Verified:  # type: ignore[override]
-        try:
-            return self.verified_tokens.get(raw_token)
-        except ExpiredTokenError as cause:
-            raise TokenExpired(str(cause)) from cause
-        except TokenError as cause:
-            raise TokenInvalid(str(cause.__cause__ or cause)) from cause
-        except KeysUnavailable as cause:
-            raise ServiceUnavailable("The keys that verify tokens can't be had now.") from cause

@@ -5,9 +5,12 @@ from django.db.models.functions import Now
 
 
 class OwnerKind(models.TextChoices):
-    """Whose data it is. The sibling endpoints will add owners by email, provider and wallet."""
+    """Whose data it is: a user's own, or a user's by an email, an account at an identity provider or a wallet."""
 
     USER = "user"
+    EMAIL = "email"
+    IDENTITY_PROVIDER = "idp", "identity provider"
+    WALLET = "wallet"
 
 
 class AccessScope(models.IntegerChoices):
@@ -37,13 +40,15 @@ class StoredValue(models.Model):
 
     class Meta:
         constraints = [
-            # It leads with the owner, so that the table can be distributed by owner. `app` rides along
-            # so that counting an app's keys reads the index alone.
+            # It leads with the owner, so that the table can be distributed by owner. `app` and `access_scope` ride
+            # along so that counting and listing an app's keys read the index alone.
             models.UniqueConstraint(
-                fields=["owner_kind", "owner_id", "key"], include=["app"], name="one_row_per_owner_and_key"
+                fields=["owner_kind", "owner_id", "key"],
+                include=["app", "access_scope"],
+                name="one_row_per_owner_and_its_key",
             )
         ]
         verbose_name = "stored key"
 
     def __str__(self) -> str:
-        return f"key {self.key} of {self.owner_kind} {self.owner_id}"
+        return f"stored key {self.pk}"

@@ -4,60 +4,128 @@ Loaded when the document is first asked for: no request to the API needs it.
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from django.conf import settings
-from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
+    OpenApiSerializerFieldExtension,
+)
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, inline_serializer
 from rest_framework import serializers
 
-from userdata.results import Outcome
-from userdata.serializers import Int64Field
+from userdata.openapi_examples import (
+    ACTIONS,
+    INTRODUCTION,
+    MEANINGS,
+    RESULT_NAMES,
+    STATUSES,
+    STORAGES,
+    meaning,
+)
+from userdata.parsers import INT64
+from userdata.results import Outcome, Results
+from userdata.serializers import IdentityProviderFields, WalletFields
+from userdata.urls import urlpatterns
 from userdata.views import UserDataView
 
-# What each outcome tells the developer of an app.
-MEANINGS: Mapping[Outcome, str] = {
-    Outcome.SUCCESS: "The value is committed to disk.",
-    Outcome.TOKEN_INVALID: "There is no token, or it is not one that this service accepts.",
-    Outcome.TOKEN_EXPIRED: "The token was good, and its time is over: get a fresh one and send the request again.",
-    Outcome.ACCESS_DENIED: "The token is good and lacks a scope.",
-    Outcome.SERVICE_UNAVAILABLE: "Nothing is wrong with the request: send it again after the seconds in Retry-After.",
-    Outcome.INVALID_PARAMETERS: "The body, a field or a limit is wrong; X-Result-Detail says which.",
-    Outcome.KEY_ACCESS_DENIED: "The user has this key, and another app set it first.",
-    Outcome.KEY_INVALID: "value_key is no allowed key; X-Result-Detail names the rule.",
-}
-
-# HTTP statuses other than 200, and the outcome that goes with each.
-STATUSES: Mapping[int, tuple[Outcome, str]] = {
-    404: (Outcome.INVALID_PARAMETERS, "Nothing is served on this path. A trailing slash makes another path."),
-    405: (Outcome.INVALID_PARAMETERS, "The path takes another method, which Allow names."),
-    413: (Outcome.INVALID_PARAMETERS, "The body is over the limit."),
-    429: (Outcome.SERVICE_UNAVAILABLE, "The caller is asked to slow down."),
-    500: (Outcome.SERVICE_UNAVAILABLE, "An unforeseen error. Its cause is in the service's log under X-Request-Id."),
-}
-
 REQUEST_ID = 7  # of the examples
+NO_STORE = "Cache-Control"
+
+
+def document() -> dict[str, Any]:
+    """The whole document; paths and tags in the order of `userdata.urls`, in which people look for them."""
+    drawn: dict[str, Any] = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+    paths = [f"/{each.pattern}" for each in urlpatterns]
+    drawn["info"]["description"] = INTRODUCTION
+    drawn["tags"] = [{"name": name, "description": each.description} for name, each in STORAGES.items()]
+    drawn["paths"] = {path: drawn["paths"][path] for path in paths}
+    return drawn
+
+
+class ResultField(serializers.Field[Any, Any, Any, Any]):
+    """`result`: one of an endpoint's numbers."""
+
+    def __init__(self, results: Results) -> None:
+        super().__init__()
+        self.results = results
+
+
+class NoSuchPath(serializers.Serializer[Any]):
+    result = serializers.IntegerField()
+
+
+class StoredPair(serializers.Serializer[Any]):
+    value_key = serializers.CharField(help_text="As it was asked for.")
+    value_data = serializers.CharField()
+
+
+class DeletedKey(serializers.Serializer[Any]):
+    value_key = serializers.CharField(help_text="As it was asked for.")
+    is_deleted = serializers.BooleanField(help_text="Whether it was one of the app's own keys, and is gone.")
+
+
+def _keys(description: str) -> serializers.ListField:
+    return serializers.ListField(child=serializers.CharField(), help_text=description)
+
+
+# What an answer holds besides `request_id` and `result`, by action.
+ANSWERS: Mapping[str, Mapping[str, serializers.Field[Any, Any, Any, Any]]] = {
+    "set": {},
+    "get": {"values": StoredPair(many=True, help_text="Those that were found, each once, in the order asked for.")},
+    "list-get": {
+        "keys_private": _keys("The app's own keys that it alone may read."),
+        "keys_public": _keys("The app's own keys that the user's other apps may read."),
+    },
+    "shared-list-get": {
+        "keys_shared": _keys("Public keys of the user's other apps, each as `app/key`."),
+        "next_search_id": serializers.CharField(help_text="The `search_id` of the next page; empty where all is told."),
+    },
+    "delete": {"keys_delete_results": DeletedKey(many=True, help_text="Each key that was asked for, once.")},
+}
 
 
 class EndpointSchema(AutoSchema):
     """Describes one `UserDataView`."""
 
+    def get_operation(self, *args: Any) -> dict[str, Any] | None:
+        operation: dict[str, Any] | None = super().get_operation(*args)
+        if operation:
+            operation["requestBody"]["description"] = f"At most {settings.MAX_BODY_BYTES:,} bytes."
+        return operation
+
     def get_operation_id(self) -> str:
-        return "_".join(part.replace("-", "_") for part in self._tokenize_path())
+        view = _view(self)
+        return f"{view.storage.name}-{view.name}".replace("-", "_")
+
+    def get_tags(self) -> list[str]:
+        return [_view(self).storage.name]
 
     def get_summary(self) -> str:
         return str(super().get_description())
 
     def get_description(self) -> str:  # type: ignore[override]
-        scopes = " and ".join(f"`{scope}`" for scope in sorted(_view(self).required_scopes))
-        return (
-            f"Needs a token with the scopes {scopes}.\n\n"
-            "Every documented result comes with HTTP status 200: look at `result`, not at the status.\n\n"
-            f"A body may have at most {settings.MAX_BODY_BYTES} bytes. Unknown fields are ignored."
-        )
+        view = _view(self)
+        scopes = " and ".join(f"`{scope}`" for scope in sorted(view.required_scopes))
+        notes = [f"Needs a token with the scopes {scopes}.", ACTIONS[view.name].note, STORAGES[view.storage.name].note]
+        if view.name == "set":
+            private = "The key becomes private to this app, also if it was public."
+            public = "Without `access_scope` the key becomes **public**, also if it was private."
+            notes.append(public if "access_scope" in view.serializer.fields else private)
+        if view.storage.always_200:
+            notes += ["Whatever this endpoint answers to a POST comes with HTTP status 200."]
+        return "\n\n".join(filter(None, notes))
+
+    def map_parsers(self) -> list[str]:
+        return ["application/json"]
 
     def get_override_parameters(self) -> list[Any]:
+        statuses = [200, 405, 413, 429, 500]
+        caching = NO_STORE in _view(self).action_headers
         return [
             _header("X-Request-Id", "Names this request in logs.", response=True),
             _header(
@@ -70,38 +138,38 @@ class EndpointSchema(AutoSchema):
                 "On a failure: the field and the rule, for the developer who reads it; not for programs.",
                 response=[200, 404, 405, 413, 429],
             ),
-            _header("WWW-Authenticate", "On a failure of the token: the challenge of RFC 6750.", response=[200]),
+            _header("WWW-Authenticate", "With -1, -2 and -3: the challenge of RFC 6750.", response=[200]),
             _header("Retry-After", "With -4: seconds to wait.", response=[200, 429, 500], type=int),
             _header("Allow", "The methods of this path.", response=[405]),
-        ]
+        ] + ([_header(NO_STORE, "`no-store`: no cache keeps the answer.", response=statuses)] if caching else [])
 
     def get_examples(self) -> list[OpenApiExample]:
-        value = {"request_id": REQUEST_ID, "value_key": "theme", "value_data": "dark"}
-        return [OpenApiExample("Set a value", value, request_only=True)]
+        view = _view(self)
+        fields = {"request_id": REQUEST_ID, **STORAGES[view.storage.name].fields, **ACTIONS[view.name].request}
+        return [OpenApiExample(view.name, fields, request_only=True)]
 
     def get_response_serializers(self) -> Any:
-        numbers = _view(self).results
-        answer = inline_serializer(
-            _view(self).serializer_class.__name__.replace("Params", "Answer"),
-            {
-                "request_id": Int64Field(
-                    required=False, help_text="The request's own; absent where it carried no valid one."
-                ),
-                "result": serializers.ChoiceField(
-                    [(number, f"{outcome}. {MEANINGS[outcome]}") for outcome, number in numbers.items()]
-                ),
-            },
-        )
-        documented = OpenApiResponse(
-            answer,
-            "Every documented result: 0 for success, below 0 for failures.",
-            [_example(outcome, {"request_id": REQUEST_ID, "result": number}) for outcome, number in numbers.items()],
-        )
-        others = {
-            status: OpenApiResponse(answer, description, [_example(outcome, {"result": numbers[outcome]})])
-            for status, (outcome, description) in STATUSES.items()
-        }
-        return {200: documented} | others
+        view = _view(self)
+        name = type(view.serializer).__name__.replace("Params", "Answer")
+        # Fields stand in the order in which they were made.
+        answer = inline_serializer(name, _envelope(view.results) | deepcopy(dict(ANSWERS[view.name])))
+        documented = [self._example(outcome, 200, meaning(outcome, view.name)) for outcome in view.results]
+        responses = {200: OpenApiResponse(answer, "Every documented result.", documented)}
+        for status, (outcome, text) in STATUSES.items():
+            if status in (404, 405) or not view.storage.always_200:
+                kind = NoSuchPath if status == 404 else answer
+                responses[status] = OpenApiResponse(kind, text, [self._example(outcome, status, text)])
+        return responses
+
+    def _example(self, outcome: Outcome, status: int, description: str) -> OpenApiExample:
+        view = _view(self)
+        value: dict[str, Any] = {"result": view.results[outcome]}
+        if status in (200, 500):  # the others are answered before the body is read
+            value = {"request_id": REQUEST_ID} | value
+        if status != 404:
+            value |= ACTIONS[view.name].answer if outcome is Outcome.SUCCESS else view.empty
+        summary = f"{view.results[outcome]}: {outcome}"
+        return OpenApiExample(outcome.name.lower(), value, summary=summary, description=description)
 
 
 class AccessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -116,8 +184,44 @@ class AccessTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "An access token of the identity provider, for the user whose data it is. "
-            "Each operation names its scopes; `/user-data/set` needs `email` and `user-data-set`.",
+            "description": "An access token of the identity provider, for the user whose data it is. Each operation "
+            "names the scopes that it needs: `email`, and `user-data-get` or `user-data-set`.\n\n"
+            "Where the service was started by `make run`, `make -s token` prints a token: paste it here, without the "
+            "word Bearer. This page forgets it when it is closed or loaded again.",
+        }
+
+
+class Params(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    target_class = "userdata.serializers.UserDataSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        """What the serializer's own fields say, and what they don't: how they go together."""
+        schema: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # type: ignore[no-untyped-call]
+        del schema["description"]  # for developers of this service
+        fields = schema["properties"]
+        if isinstance(self.target, IdentityProviderFields):
+            types = {"identity_provider": "string", "identity_providers": "array"}
+            schema["anyOf"] = [{"required": [name], "properties": {name: {"type": types[name]}}} for name in types]
+        if isinstance(self.target, WalletFields):  # two fields are there to be refused
+            schema["properties"] = {name: each for name, each in fields.items() if "identity_provider" not in name}
+        return schema
+
+
+class Result(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    target_class = "userdata.openapi.ResultField"
+
+    def get_name(self) -> str:
+        return next(name for table, name in RESULT_NAMES if table == self.target.results)
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        table: Results = self.target.results
+        return {
+            "type": "integer",
+            "enum": [*table.values()],
+            "description": "\n".join(f"* `{number}` {each}: {MEANINGS[each]}" for each, number in table.items()),
+            "x-enum-varnames": [outcome.name for outcome in table],
+            "x-enum-descriptions": [MEANINGS[outcome] for outcome in table],
         }
 
 
@@ -130,6 +234,37 @@ class Key(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
         return {"type": "string", "minLength": 1, "maxLength": settings.MAX_KEY_CHARS, "pattern": no_control}
 
 
+class Integer(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    target_class = "userdata.serializers.IntegerField"
+    match_subclasses = True
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.target.first, "maximum": self.target.last}
+
+
+class String(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    target_class = "userdata.serializers.StringField"
+    match_subclasses = True
+    priority = -1
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+class Strings(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    target_class = "userdata.serializers.StringListField"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": "string"}, "maxItems": settings.MAX_KEYS_PER_REQUEST}
+
+
+class Anything(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    target_class = "userdata.serializers.AnyField"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1}
+
+
 class Value(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
     target_class = "userdata.serializers.ValueField"
 
@@ -138,15 +273,19 @@ class Value(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
         return {"type": "string", "maxLength": settings.MAX_VALUE_BYTES}
 
 
+def _envelope(results: Results) -> dict[str, Any]:
+    request_id = serializers.IntegerField(
+        required=False,
+        min_value=INT64.start,
+        max_value=INT64.stop - 1,
+        help_text="The request's own; absent where it carried no valid one.",
+    )
+    return {"request_id": request_id, "result": ResultField(results)}
+
+
 def _view(schema: AutoSchema) -> UserDataView:
     return schema.view  # type: ignore[return-value]
 
 
 def _header(name: str, description: str, *, type: Any = str, **kwargs: Any) -> OpenApiParameter:  # noqa: A002
     return OpenApiParameter(name, type, OpenApiParameter.HEADER, description=description, **kwargs)
-
-
-def _example(outcome: Outcome, value: dict[str, int]) -> OpenApiExample:
-    return OpenApiExample(
-        outcome.name.lower(), value, summary=f"{value['result']}: {outcome}", description=MEANINGS[outcome]
-    )

@@ -1,33 +1,35 @@
 """The request's body → a JSON object, or what is wrong with it.
 
-What is wrong is not said at once: the token is checked first, and the request's own
-`request_id` has to be at hand for every failure on the way.
+What is wrong is not said at once: the token is checked first, and the request's own `request_id` has to be at hand for
+every failure on the way.
 """
 
+import asyncio
 import json
-from dataclasses import dataclass
-from threading import Semaphore
-from typing import Any, BinaryIO
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
 
 from userdata.exceptions import BodyTooLarge, InvalidParameters, SlowDown
 from userdata.text import refuse_constant
 
 INT64 = range(-(2**63), 2**63)
 
+BODY_SECONDS = 60.0
 SMALL_BODY_BYTES = 65_536
 MAX_LARGE_BODIES = 64  # in each worker
+MAX_LENGTH_DIGITS = 20  # of 2**64; what has more begins with zeros, and Python converts no more than some thousand
 
-_large_bodies = Semaphore(MAX_LARGE_BODIES)
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 @dataclass(slots=True)
 class Body:
     """A request's fields; where there are none to be had, `problem` says why."""
 
-    fields: dict[str, Any]
+    fields: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
 
     @property
@@ -37,11 +39,68 @@ class Body:
         return value if type(value) is int and value in INT64 else None
 
 
-def read(request: HttpRequest) -> Body:
-    """Read and decode the body. Raises `BodyTooLarge` before more than the limit is read."""
-    problem = _media_type_problem(request.META.get("CONTENT_TYPE", ""))
+class BodyReader:
+    """Reads the bodies of one worker's requests, each within its limit and its time."""
+
+    def __init__(self) -> None:
+        self._large = 0
+
+    async def read(self, length: str, receive: Receive) -> bytes:
+        """The whole body. `length`: the header Content-Length, empty where there is none.
+
+        Raises `BodyTooLarge` before more than the limit is read, `SlowDown` where many large bodies are on their way
+        or the server stops, and `InvalidParameters` where the body ends early or takes longer than `BODY_SECONDS`.
+        """
+        limit: int = settings.MAX_BODY_BYTES
+        if len(length) > MAX_LENGTH_DIGITS:
+            raise InvalidParameters("Content-Length has too many digits.")
+        announced = int(length) if length.isdecimal() else 0
+        if announced > limit:
+            raise BodyTooLarge(f"The body may have at most {limit} bytes.")
+        parts: list[bytes] = []
+        size, is_large = announced, False
+        received = 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while True:
+                    if size > SMALL_BODY_BYTES and not is_large:
+                        is_large = self._admit()
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise InvalidParameters("The body ended early.")
+                    parts.append(message.get("body", b""))
+                    received += len(parts[-1])
+                    if received > limit:
+                        raise BodyTooLarge(f"The body may have at most {limit} bytes.")
+                    if not message.get("more_body", False):
+                        break
+                    size = max(size, received)
+        except TimeoutError as cause:
+            raise InvalidParameters(f"The body took longer than {BODY_SECONDS:.0f} seconds.") from cause
+        except asyncio.CancelledError as cause:  # the server has waited for it long enough
+            raise SlowDown("The service is stopping; send again.") from cause
+        finally:
+            self._large -= is_large
+        if received < announced:
+            # uvicorn's parser drops the body of a request that asks for another protocol, as for HTTP/2 in the clear.
+            raise InvalidParameters("The body ended early; without TLS, send it by plain HTTP/1.1.")
+        return b"".join(parts)
+
+    def _admit(self) -> bool:
+        """Large bodies wait in memory until they are complete, so no more than some come in at once."""
+        if self._large >= MAX_LARGE_BODIES:
+            raise SlowDown("Too many large bodies are on their way; send again later.")
+        self._large += 1
+        return True
+
+
+def parsed(content: bytes, content_type: str) -> Body:
+    """A body decoded, with what is wrong with it."""
+    if not content:
+        return Body()
+    problem = _media_type_problem(content_type)
     try:
-        text = _bytes(request).decode()
+        text = content.decode()
         fields = _decoder.decode(text)
     except UnicodeDecodeError:
         return Body({}, problem or "The body must be UTF-8.")
@@ -52,32 +111,6 @@ def read(request: HttpRequest) -> Body:
     if type(fields) is not dict:
         return Body({}, problem or "The body must be a JSON object.")
     return Body(fields, problem)
-
-
-def _bytes(request: HttpRequest) -> bytes:
-    """The server ends the stream where the body ends, be it chunked, which Django's own reader takes for empty."""
-    limit: int = settings.MAX_BODY_BYTES
-    length = request.META.get("CONTENT_LENGTH") or ""
-    expected = int(length) if length.isdecimal() else limit + 1
-    body = b"" if expected > limit and length else _read(request, expected)
-    if expected > limit and (length or len(body) > limit):
-        raise BodyTooLarge(f"The body may have at most {limit} bytes.")
-    if length and len(body) < expected:
-        raise InvalidParameters("The body ended early.")
-    return bytes(body)
-
-
-def _read(request: HttpRequest, size: int) -> bytes:
-    """Up to `size` bytes. Large bodies wait in memory until they are complete, so no more than some come in at once."""
-    stream: BinaryIO = request.META["wsgi.input"]
-    if size <= SMALL_BODY_BYTES:
-        return stream.read(size)
-    if not _large_bodies.acquire(blocking=False):
-        raise SlowDown("Too many large bodies are on their way; send again later.")
-    try:
-        return stream.read(size)
-    finally:
-        _large_bodies.release()
 
 
 def _media_type_problem(content_type: str) -> str:

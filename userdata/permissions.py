@@ -1,22 +1,36 @@
-"""The scopes that a view requires of the token."""
+"""What a token has to permit: the scopes of the endpoint, and the proof that its storage asks for."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from userdata.exceptions import ScopeMissing
-from userdata.tokens import Principal
+from userdata.exceptions import AccessDenied
+from userdata.identity import Principal
 
-if TYPE_CHECKING:
-    from userdata.views import UserDataView
+
+class Endpoint(Protocol):
+    """What a permission looks at of a view."""
+
+    @property
+    def required_scopes(self) -> frozenset[str]: ...
+    def authorize(self, principal: Principal) -> None: ...
 
 
 class HasRequiredScopes(BasePermission):
     """Every one of the view's `required_scopes`, matched exactly."""
 
-    def has_permission(self, request: Request, view: "UserDataView") -> bool:  # type: ignore[override]
+    def has_permission(self, request: Request, view: Endpoint) -> bool:  # type: ignore[override]
         principal: Principal = request.user  # type: ignore[assignment]
-        if not view.required_scopes <= principal.scopes:
-            raise ScopeMissing(view.required_scopes)
+        wanted = view.required_scopes
+        if not wanted <= principal.scopes:
+            raise AccessDenied(f"The token needs the scopes {' '.join(sorted(wanted))}.", wanted)
+        return True
+
+
+class ProvesOwner(BasePermission):
+    """What the view's storage wants of any token, before it looks at the request."""
+
+    def has_permission(self, request: Request, view: Endpoint) -> bool:  # type: ignore[override]
+        view.authorize(request.user)  # type: ignore[arg-type]
         return True

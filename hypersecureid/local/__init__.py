@@ -2,3 +2,7 @@
 
 Nothing in here is part of the deployed service.
 """
+
+
+class LocalError(RuntimeError):
+    """What keeps the service from running on this machine, in a sentence without its full stop."""

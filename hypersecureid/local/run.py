@@ -2,71 +2,63 @@
 
 import os
 import secrets
-import shlex
 import signal
 import sys
-import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NoReturn
 
-from hypersecureid.local import environment, postgres, token
+import django
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.db import DatabaseError, connection
 
-READY_SECONDS = 30
+from hypersecureid import database_problems
+from hypersecureid.checks import require_safe_settings
+from hypersecureid.local import LocalError, attached, environment, temporary
+from hypersecureid.local.postgres import Postgres
+from hypersecureid.local.supervision import supervise
+from hypersecureid.management.commands.serve import require_free_address
+
+WARNING = (
+    "HOST is {host}: others in the network can reach the service, /docs, /metrics and the admin's log-in, without TLS."
+    " Names and addresses by which browsers reach the admin belong into ALLOWED_HOSTS."
+)
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, _exit)
+    _end_on(signal.SIGTERM, signal.SIGHUP)
+    parent = os.getppid()
     environment.complete()
-    with _database():
-        _start()
-
-
-def _start() -> None:
-    import django
-    from django.core.exceptions import ImproperlyConfigured
-
-    try:
-        django.setup()
-        from hypersecureid import checks, server
-
-        server.end_with_parent()
-        checks.require_safe_settings()
-        with server.listening() as queues:
-            _prepare_database()
-            threading.Thread(target=_greet, name="greeting", daemon=True).start()
-            server.serve(queues)
-    except ImproperlyConfigured as problem:
-        sys.exit(str(problem))
+    with _database() as embedded, attached.published(environment.value("DATABASE_URL")), temporary.folder() as folder:
+        _prepare()
+        sys.exit(supervise(embedded, folder, parent))
 
 
 @contextmanager
-def _database() -> Iterator[None]:
+def _database() -> Iterator[Postgres | None]:
     """The embedded database, unless another one is named."""
     if environment.is_set("DATABASE_URL"):
-        yield
+        yield None
         return
+    server = Postgres(environment.STATE / "postgres")
     try:
-        with postgres.running(environment.STATE / "postgres") as url:
-            os.environ["DATABASE_URL"] = url
-            yield
-    except RuntimeError as problem:
-        sys.exit(f"{problem}.")
+        server.start()
+        os.environ["DATABASE_URL"] = server.url
+        yield server
+    finally:
+        server.close()
 
 
-def _prepare_database() -> None:
-    from django.contrib.auth import get_user_model
-    from django.core.management import call_command
-    from django.db import OperationalError, connection
-
-    try:
-        connection.ensure_connection()
-    except OperationalError as problem:
-        reason = str(problem).strip().splitlines()[0].rstrip(".")
-        sys.exit(f"Can't reach the database that DATABASE_URL names: {reason}.")
+def _prepare() -> None:
+    """Check the settings and the address, migrate, and make a user for the admin."""
+    django.setup()
+    require_safe_settings()
+    require_free_address()
+    if settings.PUBLIC_BIND:
+        print(WARNING.format(host=settings.HOST), file=sys.stderr)
     call_command("migrate", verbosity=0, interactive=False)
     users = get_user_model()
     if not users.objects.filter(is_superuser=True).exists():
@@ -76,47 +68,26 @@ def _prepare_database() -> None:
     connection.close()
 
 
-def _greet() -> None:
-    """Say where the service is when it is there, with a call to try."""
-    from django.conf import settings
+def _end_on(*numbers: signal.Signals) -> None:
+    """End in an orderly way on a signal, the first time; one that is ignored, as under nohup, stays so."""
 
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.HOST, settings.HOST)
-    base = f"http://{host}:{settings.PORT}"
-    deadline = time.monotonic() + READY_SECONDS
-    while not _answers(f"{base}/readyz"):
-        if time.monotonic() > deadline:
-            print(f"{base}/readyz does not say that the service is ready; see there why.", flush=True)
-            return
-    print(f"Ready on {base} (admin: {base}/admin/, reference: {base}/docs). Ctrl-C ends it. Try:\n", flush=True)
-    print(_curl(base), flush=True)
+    def end(number: int, frame: object) -> NoReturn:
+        for other in numbers:
+            signal.signal(other, signal.SIG_IGN)
+        sys.exit(0)
+
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
-def _answers(url: str) -> bool:
-    time.sleep(0.1)
-    try:
-        with urllib.request.urlopen(url, timeout=3) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
-
-
-def _curl(base: str) -> str:
-    """A call to paste; only a terminal gets to see the token itself."""
-    try:
-        bearer = token.mint()
-        if not sys.stdout.isatty():
-            bearer = f"$(make -s -C {shlex.quote(str(Path.cwd()))} token)"
-    except ValueError:
-        bearer = "<a token from your provider>"
-    return (
-        f"curl {base}/user-data/set -H 'Content-Type: application/json' \\\n"
-        f'  -H "Authorization: Bearer {bearer}" \\\n'
-        """  -d '{"value_key": "greeting", "value_data": "hello"}'"""
-    )
-
-
-def _exit(number: int, frame: object) -> NoReturn:
-    sys.exit(0)
+def _complaint(problem: Exception) -> str | None:
+    """What to say of a problem that is no mistake in this code."""
+    if isinstance(problem, DatabaseError):
+        return database_problems.recognize(problem)
+    if isinstance(problem, OSError):
+        return f"Can't use {problem.filename}: {problem.strerror}." if problem.filename else None
+    return f"{str(problem).rstrip('.')}."
 
 
 if __name__ == "__main__":
@@ -124,3 +95,7 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    except (DatabaseError, ImproperlyConfigured, LocalError, OSError) as problem:
+        if (complaint := _complaint(problem)) is None:
+            raise
+        sys.exit(complaint)

@@ -1,13 +1,15 @@
 """`make -s token`: an access token such as a provider would issue, for the service that `make run` runs.
 
-SUB, CLIENT, SCOPE and TTL (seconds) in the environment say for whom, from which app, what for and how long.
+In the environment, SUB, CLIENT, SCOPE, EMAIL and TTL (seconds) say for whom, from which app, what for, with which
+verified address and how long; CLAIMS is a JSON object of further claims, which win over the others.
 """
 
+import json
 import os
 import sys
 import time
 import uuid
-from pathlib import Path
+from typing import Any
 
 import jwt
 
@@ -15,34 +17,55 @@ from hypersecureid.local import environment
 
 
 def mint() -> str:
-    """Raises `ValueError` with a sentence where the service trusts keys that are not ours."""
+    """Raises `ValueError` with a sentence for a bad value, and where the service trusts keys that are not ours."""
+    key, algorithm = _key()
+    try:
+        return jwt.encode(_claims(), key, algorithm)
+    except (TypeError, NotImplementedError, jwt.PyJWTError) as problem:
+        raise ValueError(f"No token can be signed with this: {str(problem).rstrip('.')}.") from problem
+
+
+def _claims() -> dict[str, Any]:
     now = int(time.time())
     lifetime = os.environ.get("TTL") or "3600"
     if not lifetime.removeprefix("-").isdecimal():
         raise ValueError("TTL must be a number of seconds.")
-    subject = os.environ.get("SUB") or str(uuid.uuid5(uuid.NAMESPACE_DNS, "developer.localhost"))
     claims = {
-        "iss": os.environ.get("JWT_ISSUER") or environment.ISSUER,
-        "sub": subject,
+        "iss": environment.value("JWT_ISSUER") or environment.ISSUER,
+        "sub": os.environ.get("SUB") or str(uuid.uuid5(uuid.NAMESPACE_DNS, "developer.localhost")),
         "typ": "Bearer",
         "azp": os.environ.get("CLIENT") or "demo-app",
         "scope": os.environ.get("SCOPE", "openid email user-data-set user-data-get"),
         "iat": now,
         "exp": now + int(lifetime),
         "jti": str(uuid.uuid4()),
-        "email": "developer@localhost",
+        "email": os.environ.get("EMAIL") or "developer@localhost",
         "email_verified": True,
     }
-    if audience := os.environ.get("JWT_AUDIENCE"):
+    if audience := environment.value("JWT_AUDIENCE"):
         claims["aud"] = audience
+    return claims | _further_claims()
+
+
+def _further_claims() -> dict[str, Any]:
+    try:
+        further = json.loads(os.environ.get("CLAIMS") or "{}")
+    except ValueError:
+        further = None
+    if not isinstance(further, dict):
+        raise ValueError('CLAIMS must be a JSON object, such as {"email_verified": false}.')
+    return further
+
+
+def _key() -> tuple[bytes, str]:
+    """What signs, and by which algorithm."""
+    algorithm = environment.value("JWT_ALGORITHMS").partition(",")[0].strip()
     if environment.is_set("JWT_SECRET"):
-        secret = os.environ.get("JWT_SECRET") or Path(os.environ["JWT_SECRET_FILE"]).read_text().rstrip("\r\n")
-        algorithm = (os.environ.get("JWT_ALGORITHMS") or "HS256").split(",")[0]
-        return jwt.encode(claims, secret, algorithm)
+        return environment.value("JWT_SECRET").strip().encode(), algorithm or "HS256"
     if not environment.trusts_own_key():
         raise ValueError("The service trusts the keys of a provider, so only that provider can issue a token.")
     environment.make_key_pair()
-    return jwt.encode(claims, environment.PRIVATE_KEY.read_bytes(), "RS256")
+    return environment.PRIVATE_KEY.read_bytes(), algorithm or "RS256"
 
 
 if __name__ == "__main__":
@@ -50,3 +73,5 @@ if __name__ == "__main__":
         print(mint())
     except ValueError as problem:
         sys.exit(str(problem))
+    except OSError as problem:
+        sys.exit(f"Can't read or write {problem.filename}: {problem.strerror}.")

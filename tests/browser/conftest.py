@@ -1,93 +1,21 @@
 """A real browser. These tests have their own command, `make test-browser`, since they need Chromium."""
 
-import json
-import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.support.wait import WebDriverWait
 
-WAIT_SECONDS = 10
-
-
-class Browser:
-    """Headless Chromium, which notes every request and every complaint."""
-
-    def __init__(self, chromium: str, chromedriver: str) -> None:
-        options = webdriver.ChromeOptions()
-        options.binary_location = chromium
-        for argument in (
-            "--headless=new",
-            "--window-size=1280,1600",
-            # Only pages of our own are opened, and as root or in a container there is no sandbox to be had.
-            "--no-sandbox",
-            "--disable-dev-shm-usage",
-            # No way out of this machine: what a page wants from elsewhere is missing, and noted.
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        ):
-            options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-        self.driver = webdriver.Chrome(options, Service(chromedriver))
-        self.driver.set_script_timeout(WAIT_SECONDS)
-
-    def open(self, url: str) -> None:
-        self.driver.get(url)
-
-    def find(self, selector: str) -> Any:
-        """The first element, waited for until it is there."""
-        self.wait_until(f"document.querySelector({json.dumps(selector)}) !== null")
-        return self.driver.find_element("css selector", selector)
-
-    def click(self, selector: str) -> None:
-        """As a script does, so that what floats above an element is not in the way."""
-        self.driver.execute_script("arguments[0].click()", self.find(selector))
-
-    def wait_until(self, condition: str) -> None:
-        """Wait for a condition in JavaScript."""
-        WebDriverWait(self.driver, WAIT_SECONDS).until(
-            lambda driver: driver.execute_script(f"return {condition}"), message=condition
-        )
-
-    def text(self) -> str:
-        return str(self.find("body").text)
-
-    def requests(self) -> list[str]:
-        """The URLs asked for since the last call."""
-        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        urls = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-        return [url for url in urls if not url.startswith(("data:", "blob:"))]
-
-    def complaints(self) -> list[str]:
-        """Warnings and errors on the console since the last call."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] != "INFO"]
-
-    def screenshot(self, name: str) -> None:
-        """Keep a picture where SCREENSHOTS names a folder, for people to look at."""
-        if folder := os.environ.get("SCREENSHOTS"):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            self.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
+from tests.browser import chromium
+from tests.browser.chromium import Browser
 
 
 @pytest.fixture(scope="session")
 def shared_browser() -> Iterator[Browser]:
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not chromedriver:
-        pytest.exit("Chromium is missing: install the packages chromium and chromium-driver.", returncode=1)
-    browser = Browser(chromium, chromedriver)
-    yield browser
-    browser.driver.quit()
+    with chromium.running() as browser:
+        yield browser
 
 
 @pytest.fixture
 def browser(shared_browser: Browser) -> Browser:
     """The browser on an empty page, with nothing noted yet."""
-    shared_browser.open("about:blank")
-    shared_browser.driver.delete_all_cookies()
-    shared_browser.requests()
-    shared_browser.complaints()
+    shared_browser.clear()
     return shared_browser

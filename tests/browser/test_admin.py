@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
+from tests.browser.chromium import Browser
 from tests.conftest import Server
 from tests.tokens import APP, USER
+
+pytestmark = pytest.mark.browser
 
 PASSWORD = "correct horse battery"
 SECRET = "<b>dark</b> & nobody's business"
@@ -19,11 +22,12 @@ def operator(server: Server) -> Any:
 
 
 @pytest.fixture
-def admin(browser: Any, server: Server, operator: Any, stored: Any) -> Any:
+def admin(browser: Browser, server: Server, operator: Any, stored: Any) -> Browser:
     """The browser on the list of stored keys, logged in."""
     for number in range(60):
         stored.create(owner_kind="user", owner_id=f"someone-{number}", key=f"key {number}", value="x", app="other-app")
     stored.create(owner_kind="user", owner_id=USER, key="theme", value=SECRET, app=APP)
+    stored.create(owner_kind="email", owner_id=f"{USER}\x1fu1@example.com", key="by email", value="x", app=APP)
     stored.create(owner_kind="user", owner_id=USER, key="<img src=x onerror=alert(1)>", value="", app=APP)
     browser.open(f"{server.url}/admin/userdata/storedvalue/")
     browser.screenshot("admin-login")
@@ -34,7 +38,7 @@ def admin(browser: Any, server: Server, operator: Any, stored: Any) -> Any:
     return browser
 
 
-def test_a_key_is_found_and_its_value_opened(admin: Any, server: Server) -> None:
+def test_a_key_is_found_and_its_value_opened(admin: Browser, server: Server) -> None:
     admin.screenshot("admin-list")
     assert "<img src=x onerror=alert(1)>" in admin.text()
 
@@ -44,7 +48,7 @@ def test_a_key_is_found_and_its_value_opened(admin: Any, server: Server) -> None
     admin.wait_until("document.querySelectorAll('#result_list tbody tr').length === 1")
     admin.screenshot("admin-search")
 
-    admin.click("#result_list a")
+    admin.click("#result_list tbody a")
     details = admin.find("details:has(pre)")
     admin.screenshot("admin-key")
     assert f"{len(SECRET)} bytes" in details.text
@@ -56,7 +60,17 @@ def test_a_key_is_found_and_its_value_opened(admin: Any, server: Server) -> None
     assert SECRET in admin.text()
 
 
-def test_the_admin_comes_from_this_service_alone(admin: Any, server: Server) -> None:
+def test_a_user_s_id_finds_what_is_kept_by_email_too(admin: Browser) -> None:
+    search = admin.find("#searchbar")
+    search.send_keys(USER)
+    search.submit()
+    admin.wait_until("document.querySelectorAll('#result_list tbody tr').length === 3")
+    admin.screenshot("admin-user")
+
+    assert f"user {USER}, email u1@example.com" in admin.text()
+
+
+def test_the_admin_comes_from_this_service_alone(admin: Browser, server: Server) -> None:
     for path in ("", "auth/user/", "userdata/storedvalue/"):
         admin.open(f"{server.url}/admin/{path}")
         admin.wait_until("document.readyState === 'complete'")

@@ -1,15 +1,26 @@
-"""A web page of another origin calls the service, as the documentation's JavaScript example does."""
+"""A web page of another origin calls the service with `fetch`, as apps in JavaScript do."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from tests.browser.chromium import Browser
 from tests.conftest import Server
-from tests.test_docs import examples
 from tests.tokens import token
+
+pytestmark = pytest.mark.browser
+
+# The answer, with the headers that a page may read; or the message of what `fetch` throws.
+CALL = """
+const [url, bearer, body, done] = arguments;
+const headers = { Authorization: `Bearer ${bearer}`, 'Content-Type': 'application/json' };
+fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })
+    .then(async (response) => done([await response.json(), Object.fromEntries(response.headers)]))
+    .catch((error) => done(error.message));
+"""
 
 
 class Page(BaseHTTPRequestHandler):
@@ -26,7 +37,7 @@ class Page(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
+def page(browser: Browser) -> Iterator[Browser]:
     app = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=app.serve_forever, daemon=True).start()
     browser.open(f"http://127.0.0.1:{app.server_port}/")
@@ -35,30 +46,38 @@ def page(browser: Any) -> Iterator[Any]:
     app.server_close()
 
 
-def call(page: Any, server: Server, arguments: str) -> Any:
-    """What the example's function comes to: its result, or the message of what it throws."""
-    [example] = examples("javascript", server.url)
-    return page.driver.execute_async_script(
-        f"const done = arguments[arguments.length - 1]; {example}\n"
-        f"setValue({arguments}).then(value => done([value]), error => done(error.message))"
-    )
+def call(page: Browser, server: Server, path: str, bearer: str, **body: Any) -> Any:
+    return page.driver.execute_async_script(CALL, f"{server.url}/user-data/{path}", bearer, body)
 
 
-def test_it_stores_a_value(page: Any, server: Server, stored: Any) -> None:
-    assert call(page, server, f"'{token()}', 'theme', 'dark'") == [None]
+@pytest.mark.parametrize("storage", ["", "by-user-id/", "by-email/"])
+def test_it_stores_a_value_and_reads_it(page: Browser, server: Server, stored: Any, storage: str) -> None:
+    answer, _ = call(page, server, f"{storage}set", token(), value_key="theme", value_data="dark ✓")
+    assert answer == {"result": 0}
 
-    assert stored.get().value == "dark"
+    answer, _ = call(page, server, f"{storage}get", token(), value_keys=["theme"])
+    assert answer == {"result": 0, "values": [{"value_key": "theme", "value_data": "dark ✓"}]}
+    assert stored.get().value == "dark ✓"
     assert page.complaints() == []
 
 
-def test_it_can_read_why_a_call_failed(page: Any, server: Server, stored: Any) -> None:
-    assert call(page, server, f"'{token()}', '', 'dark'") == "result -7: value_key must have 1 to 128 characters."
-    assert "result -1" in call(page, server, "'no.to.ken', 'theme', 'dark'")
+def test_it_can_read_why_a_call_failed(page: Browser, server: Server, stored: Any) -> None:
+    answer, headers = call(page, server, "set", token(), value_key="", value_data="dark")
+    assert answer == {"result": -7}
+    assert headers["x-result-detail"] == "value_key must have 1 to 128 characters."
+    assert headers["x-request-id"]
+
+    answer, headers = call(page, server, "by-user-id/get", "no.to.ken", value_keys=["theme"])
+    assert answer == {"result": -1, "values": []}
+    assert headers["www-authenticate"].startswith('Bearer error="invalid_token"')
 
     assert not stored.exists()
 
 
-def test_it_is_refused_where_its_origin_is_not_allowed(page: Any, start_server: Any, database_url: str) -> None:
+def test_it_is_refused_where_its_origin_is_not_allowed(
+    page: Browser, start_server: Callable[..., Server], database_url: str
+) -> None:
     server = start_server(DATABASE_URL=database_url, CORS_ALLOWED_ORIGINS="https://app.example")
 
-    assert call(page, server, f"'{token()}', 'theme', 'dark'") == "Failed to fetch"
+    assert call(page, server, "set", token(), value_key="theme", value_data="dark") == "Failed to fetch"
+    assert call(page, server, "get", token(), value_keys=["theme"]) == "Failed to fetch"

@@ -7,7 +7,12 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-CURVES = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1, "ES256K": ec.SECP256K1}
+CURVES: dict[str, ec.EllipticCurve] = {
+    "ES256": ec.SECP256R1(),
+    "ES384": ec.SECP384R1(),
+    "ES512": ec.SECP521R1(),
+    "ES256K": ec.SECP256K1(),
+}
 
 
 def private_key(kid: str, alg: str = "ES256", bits: int = 2048) -> Any:
@@ -18,13 +23,13 @@ def private_key(kid: str, alg: str = "ES256", bits: int = 2048) -> Any:
 @cache
 def _private_key(kid: str, alg: str, bits: int) -> Any:
     if alg in CURVES:
-        return ec.generate_private_key(CURVES[alg]())
+        return ec.generate_private_key(CURVES[alg])
     if alg == "EdDSA":
         return ed25519.Ed25519PrivateKey.generate()
     return rsa.generate_private_key(65537, bits)
 
 
-def jwk(kid: str, alg: str = "ES256", /, *, bits: int = 2048, **members: Any) -> dict[str, Any]:
+def jwk(kid: Any, alg: str = "ES256", /, *, bits: int = 2048, **members: Any) -> dict[str, Any]:
     """The published half of the key of that name; a member given as None is left out."""
     published = {**_jwk(kid, alg, bits), "kid": kid, "use": "sig", "alg": alg, **members}
     return {name: value for name, value in published.items() if value is not None}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
-import httpx
+import httpx2
 import pytest
 
 from tests.identity.keyserver import KeyServer, Request
@@ -57,7 +57,7 @@ class OpenIDProvider:
             text=True,
         )
         self._port = self._said()["port"]
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{self._port}")
+        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{self._port}")
         self.behave()
 
     def stop(self) -> None:
@@ -99,7 +99,7 @@ class OpenIDProvider:
         """What the demo app gets when a user logs in and consents: authorization code with PKCE."""
         verifier = secrets.token_urlsafe(32)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-        with httpx.Client(base_url=self._http.base_url) as browser:
+        with httpx2.Client(base_url=self._http.base_url) as browser:
             page = browser.get(
                 "/auth",
                 params={
@@ -128,8 +128,8 @@ class OpenIDProvider:
     def _pass_on(self, request: Request) -> None:
         host = {"Host": f"127.0.0.1:{self.front.port}"}
         try:
-            answer = httpx.get(f"http://127.0.0.1:{self._port}{request.path}", headers=host)
-        except httpx.TransportError:
+            answer = httpx2.get(f"http://127.0.0.1:{self._port}{request.path}", headers=host)
+        except httpx2.TransportError:
             request.send(502, b"<h1>Bad gateway</h1>", "text/html")
         else:
             request.send(answer.status_code, answer.content, answer.headers["Content-Type"])

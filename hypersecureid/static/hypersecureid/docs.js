@@ -1,5 +1,5 @@
 // Draws the page /docs from the document next to it. Nothing comes from another host: the badge of an outside
-// validator is off.
+// validator is off. A token that is pasted in stays in this page's memory: it is not kept by the browser.
 window.ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",
@@ -7,5 +7,7 @@ window.ui = SwaggerUIBundle({
   layout: "BaseLayout",
   deepLinking: true,
   displayRequestDuration: true,
+  defaultModelsExpandDepth: 0,
+  persistAuthorization: false,
   validatorUrl: null,
 });
