@@ -1,1 +1,1 @@
-"""The side-by-side benchmark; `make bench` runs it, and docs/benchmarks.md is what it writes."""
+"""The benchmark: `python -m bench` measures the service beside Fastify and pgbench."""

@@ -1,120 +1,155 @@
-"""The report: benchmarks.md, from the data beside it."""
+"""The report: the raw figures as JSON, and the page from them."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import os
+import platform
+import subprocess
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from string import Template
 
-from bench import limit, samples
-from bench.candidates import CANDIDATES
-from bench.samples import PLOTS, Sample
-from bench.stats import Spread, ratio, select, throughput
-from bench.targets import OURS, Target, judge
+import psutil
 
-FACTS_FILE = "run.json"
-TEMPLATE = Path(__file__).with_name("benchmarks.template.md")
-TITLES = {limit.NAME: limit.TITLE} | {candidate.name: candidate.title for candidate in CANDIDATES}
+from bench.client import FOLDER, Run
+from bench.database import Cluster
+from bench.scenarios import OURS, SCENARIOS, Scenario, Target
+
+PAGE = FOLDER / "page.md"
+RESULTS = "results.json"
+SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "autovacuum")
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is to be known of a run besides its samples."""
+class Sample:
+    """One measurement; where there is a problem, its figures count for nothing."""
 
-    day: str
-    machine: str
-    # The load average when the run began.
-    load: float
-    rounds: int
-    seconds: int
-    connections: int
-    settings: Mapping[str, str]
-    versions: Mapping[str, str]
-    failed: Mapping[str, str]
+    scenario: str
+    side: str
+    round_no: int
+    run: Run = field(default_factory=Run)
+    problem: str = ""
 
-    def write(self, folder: Path) -> None:
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
-        (folder / FACTS_FILE).write_text(text + "\n")
+    @classmethod
+    def of(cls, scenario: str, side: str, round_no: int, run: Run) -> "Sample":
+        failed = f"{run.failures} of {run.requests} requests failed: {run.first_failure or 'no answer'}"
+        return cls(scenario, side, round_no, run, failed if run.failures or not run.requests else "")
 
 
-def write(folder: Path) -> Path:
-    """Write the report on the data in `folder` beside that folder; returns its path."""
-    report = folder.with_suffix(".md")
-    report.write_text(render(folder))
-    return report
+@dataclass(frozen=True)
+class Results:
+    # When and where it was, and of what.
+    description: str = "Not measured yet."
+    samples: Sequence[Sample] = ()
+
+    def runs(self, scenario: str, side: str) -> dict[int, Run]:
+        """The good runs by their round."""
+        return {sample.round_no: sample.run for sample in self._of(scenario, side) if not sample.problem}
+
+    def problems(self, scenario: str, side: str) -> list[str]:
+        """Why the other runs are none, as a table's cells."""
+        return [sample.problem.replace("|", " ") for sample in self._of(scenario, side) if sample.problem]
+
+    def _of(self, scenario: str, side: str) -> list[Sample]:
+        return [sample for sample in self.samples if (sample.scenario, sample.side) == (scenario, side)]
 
 
-def render(folder: Path) -> str:
-    facts = Facts(**json.loads((folder / FACTS_FILE).read_text()))
-    measured = samples.read(folder)
-    settings = [f"`{name} = {value}`" for name, value in facts.settings.items() if name != "server_version"]
-    return Template(TEMPLATE.read_text()).substitute(
-        asdict(facts),
-        candidates=_candidates(facts, measured),
-        remarks=_remarks(measured),
-        targets=_targets(judge(measured, samples.read_memory(folder))),
-        plots=_plots(folder),
-        folder=folder.name,
-        settings=", ".join(settings),
-        postgres=facts.settings["server_version"],
-        versions="\n".join(f"- {TITLES[name]}: {text}." for name, text in facts.versions.items()),
+def read(folder: Path) -> Results:
+    """The figures of the last run, or none."""
+    file = folder / RESULTS
+    found = json.loads(file.read_text()) if file.exists() else asdict(Results())
+    return Results(found["description"], [Sample(**row | {"run": Run(**row["run"])}) for row in found["samples"]])
+
+
+def describe(rounds: int, seconds: int, cluster: Cluster) -> str:
+    """When and where a run was made, and of what."""
+    memory = psutil.virtual_memory().total / 2**30
+    settings = [f"`{name} = {value}`" for name, value in cluster.settings(*SETTINGS).items()]
+    return (
+        f"On {datetime.now(UTC):%Y-%m-%d}, at commit {_said('git', 'describe', '--always', '--dirty')}:"
+        f" {os.cpu_count()} cores, {memory:.0f} GiB of memory, {platform.system()}, Python {platform.python_version()},"
+        f" Node {_said('node', '--version')}; {rounds} rounds of {seconds} s for each measurement.\n"
+        f"PostgreSQL with {', '.join(settings)}."
     )
 
 
-def _candidates(facts: Facts, measured: Sequence[Sample]) -> str:
-    lines = [
-        "| candidate | requests/s | ours ÷ it | p50 ms | p99 ms | p50 ms, one connection | failures |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    ours = select(measured, "rounds", OURS)
-    for name, title in TITLES.items():
-        rounds = select(measured, "rounds", name)
-        if name in facts.failed:
-            lines.append(f"| {title} | left out: {facts.failed[name].replace('|', ' ')} | | | | | |")
-        elif rounds:
-            failures = sum(sample.failures for sample in rounds)
-            requests = sum(sample.requests for sample in rounds)
-            cells = [
-                title,
-                _text(throughput(rounds), ",.0f"),
-                _text(ratio(ours, rounds), ".2f") if name != OURS else "",
-                _text(Spread.of(sample.p50_ms for sample in rounds), ".1f"),
-                _text(Spread.of(sample.p99_ms for sample in rounds), ".1f"),
-                _text(Spread.of(sample.p50_ms for sample in select(measured, "one-connection", name)), ".2f"),
-                f"{failures} of {requests:,}",
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def write(results: Results, folder: Path) -> Path:
+    """Keep the figures in `folder`, and write the page beside it; returns the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESULTS).write_text(json.dumps(asdict(results), ensure_ascii=False) + "\n")
+    page = folder.with_suffix(".md")
+    page.write_text(
+        Template(PAGE.read_text()).substitute(
+            description=results.description,
+            targets="\n".join(_targets(results)),
+            figures="\n".join(_figures(results)),
+            folder=folder.name,
+        )
+    )
+    return page
 
 
-def _remarks(measured: Sequence[Sample]) -> str:
-    shown = [candidate for candidate in CANDIDATES if candidate.remark and select(measured, "rounds", candidate.name)]
-    lines = [f"- {candidate.title}: {candidate.remark}." for candidate in shown]
-    for name, title in TITLES.items():
-        new = throughput(select(measured, "new-tokens", name))
-        if new:
-            lines.append(f"- {title}, each request with a token never seen before: {_text(new, ',.0f')} requests/s.")
-    return "\n".join(lines)
+def _targets(results: Results) -> Iterator[str]:
+    for scenario in SCENARIOS:
+        for target in scenario.targets:
+            found = list(_ratios(results, scenario, target))
+            wanted = f"≤ {target.at_most:g}" if target.at_least is None else f"≥ {target.at_least:g}"
+            other = results.problems(target.scenario or scenario.name, target.side or OURS)
+            verdict = _verdict(target, found, results.problems(scenario.name, OURS) or other)
+            yield f"| {scenario.title} | {target.title} | {wanted} | {_spread(found, '.2f')} | {verdict} |"
 
 
-def _targets(targets: Sequence[Target]) -> str:
-    lines = ["| figure | wanted | measured | |", "|---|---|---|---|"]
-    lines += [f"| {t.figure} | {t.wanted} | {t.measured or 'not measured'} | {_verdict(t)} |" for t in targets]
-    return "\n".join(lines)
+def _ratios(results: Results, scenario: Scenario, target: Target) -> Iterator[float]:
+    """The target's figure in each round that has all of it."""
+    over = results.runs(target.scenario or scenario.name, target.side or OURS)
+    for round_no, run in results.runs(scenario.name, OURS).items():
+        figure = getattr(run, target.figure)
+        if not target.scenario and not target.side:
+            yield figure
+        elif round_no in over:
+            yield figure / getattr(over[round_no], target.figure)
 
 
-def _verdict(target: Target) -> str:
-    if target.measured is None:
-        return ""
-    if not target.met:
+def _verdict(target: Target, found: Sequence[float], problems: Sequence[str]) -> str:
+    if not found:
+        return problems[0] if problems else "not run"
+    if problems:
+        return f"**not met**, {len(problems)} rounds: {problems[0]}"
+    if not _meets(target, median(found)):
         return "**not met**"
-    return "met" if target.in_every_round else "met, but not in every round"
+    return "met" if all(_meets(target, figure) for figure in found) else "met, but not in every round"
 
 
-def _plots(folder: Path) -> str:
-    shown = [(name, title) for name, title in PLOTS.items() if (folder / f"{name}.png").exists()]
-    return "\n\n".join(f"![{title}]({folder.name}/{name}.png)" for name, title in shown)
+def _meets(target: Target, figure: float) -> bool:
+    low, high = target.at_least, target.at_most
+    return (low is None or figure >= low) and (high is None or figure <= high)
 
 
-def _text(spread: Spread | None, form: str) -> str:
-    return spread.text(form) if spread else ""
+def _figures(results: Results) -> Iterator[str]:
+    for scenario in SCENARIOS:
+        for side in scenario.sides:
+            runs = results.runs(scenario.name, side).values()
+            problems = results.problems(scenario.name, side)
+            cells = [
+                scenario.title,
+                side,
+                _spread([run.per_second for run in runs], ",.0f"),
+                _spread([run.p50_ms for run in runs if run.p50_ms], ".1f"),
+                _spread([run.p99_ms for run in runs if run.p99_ms], ".1f"),
+                f"{len(problems)} rounds: {problems[0]}" if problems else "",
+            ]
+            if runs or problems:
+                yield f"| {' | '.join(cells)} |"
+
+
+def _spread(found: Collection[float], form: str) -> str:
+    return f"{median(found):{form}} ({min(found):{form}}–{max(found):{form}})" if found else "–"
+
+
+def _said(*command: str) -> str:
+    try:
+        return subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return "unknown"

@@ -1,78 +1,67 @@
 """RS256 access tokens such as a Keycloak realm issues, many at once."""
 
+import hashlib
 import os
 import time
 import uuid
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jwt
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from bench.workload import APP, ISSUER, USERS, user_id
-
+ISSUER = "https://login.example/realms/bench"
+APP = "bench-app"
 LIFETIME_SECONDS = 86_400
-KEY_ID = "FJ86GcF3jTbNLOco4NvZkUCIUmfYCqoqtOQeMfbhNlE"
+# The `sub` of user n in SQL; `_user_id` is the same in Python.
+USER_ID_SQL = "md5(n::text)::uuid::text"
 
 
-@dataclass(frozen=True)
-class Signer:
-    """The identity provider's key pair, made for one run."""
+class Issuer:
+    """An identity provider: a key pair made for one run."""
 
-    private_pem: bytes
-    public_key_file: Path
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        public_key = self._key.public_key()
+        self.public_key = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
-    @classmethod
-    def create(cls, folder: Path) -> "Signer":
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        public_key_file = folder / "issuer.pem"
-        public_key_file.write_bytes(
-            key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        )
-        private_pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return cls(private_pem, public_key_file)
-
-    def write_users(self, file: Path, count: int = USERS) -> Path:
-        """Write `count` tokens, no two alike, in the form of `Load.users_file`; they go round the users."""
-        cores = os.cpu_count() or 1
-        share = -(-count // cores)
-        starts = range(0, count, share)
-        with ProcessPoolExecutor(cores) as pool:
-            parts = pool.map(
-                _sign, [self.private_pem] * len(starts), starts, [min(start + share, count) for start in starts]
-            )
-            with file.open("w", encoding="ascii") as lines:
-                for part in parts:
-                    lines.writelines(part)
+    def tokens(self, count: int, users: int) -> Path:
+        """A file of `count` tokens, no two alike, one in a line; they go round the first `users` users."""
+        file = self._folder / f"tokens-{count}-{users}"
+        if not file.exists():
+            cores = os.cpu_count() or 1
+            shares = [range(count * n // cores, count * (n + 1) // cores) for n in range(cores)]
+            secret = jwt.algorithms.RSAAlgorithm.to_jwk(self._key)
+            with ProcessPoolExecutor(cores) as pool, file.open("w", encoding="ascii") as lines:
+                for tokens in pool.map(partial(_sign, secret, users), shares):
+                    lines.writelines(f"{token}\n" for token in tokens)
         return file
 
 
-def _sign(private_pem: bytes, start: int, end: int) -> list[str]:
-    key = serialization.load_pem_private_key(private_pem, password=None)
-    assert isinstance(key, rsa.RSAPrivateKey)
+def _sign(jwk: str, users: int, numbers: range) -> list[str]:
+    key = jwt.PyJWK.from_json(jwk).key
     now = int(time.time())
-    lines = []
-    for n in range(start, end):
-        user = n % USERS + 1
-        claims = {
-            "exp": now + LIFETIME_SECONDS,
-            "iat": now,
-            "auth_time": now,
-            "jti": str(uuid.uuid4()),
-            "iss": ISSUER,
-            "sub": user_id(user),
-            "typ": "Bearer",
-            "azp": APP,
-            "sid": str(uuid.uuid4()),
-            "acr": "1",
-            "scope": "openid email user-data-set user-data-get",
-            "email_verified": True,
-            "email": f"user{user}@mail.example",
-        }
-        token = jwt.encode(claims, key, algorithm="RS256", headers={"kid": KEY_ID})
-        lines.append(f"{user_id(user)}\tBearer {token}\n")
-    return lines
+    return [jwt.encode(_claims(n % users + 1, now), key, "RS256", {"kid": "bench"}) for n in numbers]
+
+
+def _claims(user: int, now: int) -> dict[str, object]:
+    return {
+        "exp": now + LIFETIME_SECONDS,
+        "iat": now,
+        "jti": str(uuid.uuid4()),
+        "iss": ISSUER,
+        "sub": _user_id(user),
+        "typ": "Bearer",
+        "azp": APP,
+        "sid": str(uuid.uuid4()),
+        "scope": "openid email user-data-set user-data-get",
+        "email_verified": True,
+        "email": f"user{user}@mail.example",
+    }
+
+
+def _user_id(user: int) -> str:
+    return str(uuid.UUID(hashlib.md5(str(user).encode(), usedforsecurity=False).hexdigest()))

@@ -1,120 +1,120 @@
--- The client's script, the same for every candidate; settings come from BENCH_* variables.
---
--- Each request picks a user and a key at random. Where BENCH_EVERY_KEY is 0, each line of the users' file comes
--- with one key; with BENCH_ONCE, each line is used once, and the run ends with the last.
--- Whatever does not say success is counted.
+-- wrk's script: which requests are sent, and which answers are failures. BENCH_* variables say what to send.
 
 local ffi = require("ffi")
 ffi.cdef("int getpid(void); int kill(int, int);")
 
-local env = os.getenv
-local once = env("BENCH_ONCE") == "1"
-local limit = tonumber(env("BENCH_REQUESTS") or "0")
-local keys = tonumber(env("BENCH_KEYS"))
-local mark = env("BENCH_MARK")
-local success = env("BENCH_SUCCESS")
+-- A key is deleted when this many newer ones have been sent, so that it is certainly stored.
+local AGE = 1000
 
-local heads = {}
-local tail = ""
-local sent = 0
+local env = os.getenv
+local mark = env("BENCH_MARK")
+local keys = tonumber(env("BENCH_KEYS"))
+local least_bytes = tonumber(env("BENCH_LEAST_BYTES"))
+local limit = tonumber(env("BENCH_REQUESTS"))
+local heads, actions, wanted = {}, {}, {}
+local new_keys, owners, deleted = 0, {}, 0
+local sent = -1
 local threads = {}
 
-refused = 0
-first_refusal = ""
+failures = 0
+first_failure = ""
 
 function setup(thread)
   threads[#threads + 1] = thread
 end
 
--- A template with `{name}` replaced; the values hold no `%`.
-local function fill(template, values)
-  return (template:gsub("{(%a+)}", values))
+local function set(key)
+  local body = '{"request_id":7,"value_key":"%s","value_data":"%s%024d"}'
+  return "/user-data/set", body:format(key, mark, math.random(2 ^ 31))
 end
 
-local function noise(length)
-  local letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-"
-  local parts = {}
-  for i = 1, length do
-    local at = math.random(1, #letters)
-    parts[i] = letters:sub(at, at)
+local perform = {
+  overwrite = function() return set("key-" .. math.random(keys)) end,
+  get = function() return "/user-data/get", wanted[math.random(keys)] end,
+  list = function() return "/user-data/by-user-id/list-get", "{}" end,
+  shared = function() return "/user-data/by-user-id/shared-list-get", '{"page_size":100}' end,
+}
+
+function perform.new(user)
+  new_keys = new_keys + 1
+  owners[new_keys] = user
+  return set(mark .. "-" .. new_keys)
+end
+
+-- The oldest of the new keys, in the name of its owner.
+function perform.delete(user)
+  if new_keys - deleted < AGE then
+    return perform.new(user)
   end
-  return table.concat(parts)
-end
-
--- All that can be known of a request before it is sent: everything but six digits of the value.
-local function head(user, authorization, key, padding)
-  local before, after = env("BENCH_BODY"):match("^(.*){value}(.*)$")
-  before = fill(before, { key = key }) .. mark
-  tail = padding .. after
-  return table.concat({
-    env("BENCH_METHOD") .. " " .. fill(env("BENCH_PATH"), { user = user, key = key }) .. " HTTP/1.1",
-    "Host: " .. wrk.host .. ":" .. wrk.port,
-    "Authorization: " .. authorization,
-    "Content-Type: application/json",
-    "Content-Length: " .. #before + 6 + #tail,
-    "",
-    before,
-  }, "\r\n")
+  deleted = deleted + 1
+  local body = '{"request_id":7,"value_keys":["%s-%d"]}'
+  return "/user-data/by-user-id/delete", body:format(mark, deleted), owners[deleted]
 end
 
 function init()
-  math.randomseed(tonumber(env("BENCH_SEED")))
-  local padding = noise(tonumber(env("BENCH_VALUE_BYTES")) - #mark - 6)
-  for line in io.lines(env("BENCH_USERS")) do
-    local user, authorization = line:match("^(.-)\t(.*)$")
-    local first, last = 1, keys
-    if env("BENCH_EVERY_KEY") == "0" then
-      first = math.random(keys)
-      last = first
+  math.randomseed(tonumber(mark, 16))
+  local first, last = env("BENCH_USERS"):match("(%d+) (%d+)")
+  local head = " HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: "
+  local line = 0
+  for token in io.lines(env("BENCH_TOKENS")) do
+    line = line + 1
+    if line >= tonumber(first) and line <= tonumber(last) then
+      heads[#heads + 1] = head:format(env("BENCH_HOST"), token)
     end
-    for k = first, last do
-      heads[#heads + 1] = head(user, authorization, "key-" .. k, padding)
+  end
+  for name, weight in env("BENCH_ACTIONS"):gmatch("(%w+)=(%d+)") do
+    for _ = 1, weight do
+      actions[#actions + 1] = perform[name]
     end
+  end
+  for start = 1, keys do
+    local names = {}
+    for n = 1, tonumber(env("BENCH_KEYS_PER_GET")) do
+      names[n] = '"key-' .. (start + n - 2) % keys + 1 .. '"'
+    end
+    wanted[start] = '{"request_id":7,"value_keys":[' .. table.concat(names, ",") .. "]}"
   end
 end
 
--- wrk sleeps through its whole time even when its threads have stopped; what ends it early is Ctrl-C.
-local function enough()
-  wrk.thread:stop()
-  ffi.C.kill(ffi.C.getpid(), 2)
-end
-
+-- With a limit, users are taken in turn.
 function request()
   sent = sent + 1
-  if sent == limit or (once and sent == #heads) then
-    enough()
+  if sent == 0 then
+    -- wrk asks once for a request that it does not send.
+    return "GET / HTTP/1.1\r\n\r\n"
+  elseif sent == limit then
+    -- wrk sleeps through its whole time even when its threads have stopped; what ends it early is Ctrl-C.
+    wrk.thread:stop()
+    ffi.C.kill(ffi.C.getpid(), 2)
   end
-  local which = once and math.min(sent, #heads) or math.random(#heads)
-  return heads[which] .. string.format("%06d", math.random(0, 999999)) .. tail
+  local user = limit > 0 and (sent - 1) % #heads + 1 or math.random(#heads)
+  local path, body, owner = actions[math.random(#actions)](user)
+  return "POST " .. path .. heads[owner or user] .. #body .. "\r\n\r\n" .. body
+end
+
+local function succeeded(status, body)
+  return status == 200
+    and #body >= least_bytes
+    and body:find('"result": ?0[,}]')
+    and not body:find('"values": ?%[%]')
+    and not body:find("false", 1, true)
 end
 
 function response(status, _, body)
-  if status ~= 200 or not body:find(success, 1, true) then
-    refused = refused + 1
-    if refused == 1 then
-      first_refusal = status .. " " .. body:sub(1, 200)
-    end
+  if not succeeded(status, body) then
+    failures = failures + 1
+    first_failure = failures == 1 and status .. " " .. body:sub(1, 200):gsub("%s+", " ") or first_failure
   end
 end
 
 function done(summary, latency)
-  local refusals, example = 0, ""
+  local failed, example = 0, ""
   for _, thread in ipairs(threads) do
-    refusals = refusals + thread:get("refused")
-    example = thread:get("first_refusal")
+    failed = failed + thread:get("failures")
+    example = thread:get("first_failure")
   end
   local errors = summary.errors
-  io.write(
-    string.format(
-      "\nRESULT %d %d %d %d %.1f %.1f %.1f\nREFUSAL %s\n",
-      summary.duration,
-      summary.requests,
-      refusals,
-      errors.connect + errors.read + errors.write + errors.timeout,
-      latency:percentile(50),
-      latency:percentile(99),
-      latency.max,
-      (example:gsub("%s+", " "))
-    )
-  )
+  failed = failed + errors.connect + errors.read + errors.write + errors.timeout
+  io.write(string.format("\nFAILURE %s\nRESULT %d %d %d", example, summary.duration, summary.requests, failed))
+  io.write(string.format(" %.1f %.1f %.1f\n", latency:percentile(50), latency:percentile(99), latency.max))
 end
