@@ -29,19 +29,23 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def trust(keycloak: Keycloak) -> dict[str, str]:
-    """What docs/identity.md tells an operator of Keycloak to set; keys are found by discovery."""
-    return {
-        "JWT_ISSUER": keycloak.issuer,
-        "JWT_AUDIENCE": "user-data",
-        "JWT_ALGORITHMS": "RS256",
-        "JWT_JWKS_REFRESH_SECONDS": str(REFRESH_SECONDS),
-    }
+    """What the compose stack sets, but for the addresses; keys are found by discovery."""
+    lines = (ROOT / "deploy/identity/keycloak.env").read_text().splitlines()
+    stated = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    del stated["JWT_JWKS_URL"]
+    return stated | {"JWT_ISSUER": keycloak.issuer, "JWT_JWKS_REFRESH_SECONDS": str(REFRESH_SECONDS)}
 
 
 @pytest.fixture(scope="session")
 def service(database_url: str, trust: dict[str, str]) -> Iterator[Service]:
     with user_data_service.running(database_url, STATE / "service.log", **trust) as running:
         yield running
+
+
+@pytest.fixture
+def empty_service(service: Service) -> Service:
+    service.clear()
+    return service
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +103,29 @@ class Keycloak:
         for component in found:
             if component["providerId"] == "rsa-generated" and component["name"] != "rotated":
                 self._admin("DELETE", f"/components/{component['id']}")
+
+    def command_line_token(self, scope: str, username: str = "demo") -> str:
+        """What `demo-cli`, another app than the demo app, gets for a user and the password."""
+        form = {"grant_type": "password", "client_id": "demo-cli", "username": username, "scope": scope}
+        answer = httpx.post(self.token_endpoint, data=form | {"password": self.demo_password})
+        token: str = answer.raise_for_status().json()["access_token"]
+        return token
+
+    def add_user(self, username: str, *, email_verified: bool) -> None:
+        """A user with the demo user's password, and neither an account at Google nor a wallet."""
+        self._admin(
+            "POST",
+            "/users",
+            json={
+                "username": username,
+                "email": f"{username}@example.com",
+                "emailVerified": email_verified,
+                "firstName": username,
+                "lastName": "User",
+                "enabled": True,
+                "credentials": [{"type": "password", "value": self.demo_password, "temporary": False}],
+            },
+        )
 
     def forget_consent(self, client_id: str) -> None:
         """Make the demo user be asked again."""

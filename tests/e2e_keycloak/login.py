@@ -6,16 +6,22 @@ import json
 import re
 import secrets
 from dataclasses import dataclass
+from html import unescape
 from html.parser import HTMLParser
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urljoin, urlsplit
 
-import httpx
+import httpx2 as httpx
 
 CLIENT_ID = "demo-app"
 # No server listens there, and the realm allows any port of it (RFC 8252 §7.3).
 REDIRECT_URI = "http://127.0.0.1:49152/callback"
+MAX_PAGES = 12  # between the app and its callback, redirects included
+
+
+class NotSentBack(Exception):
+    """The provider does not let the user go on; the text of its page says why."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Browser:
         self.username = username
         self.password = password
         self.consent_page = ""
+        self.profile: dict[str, str] = {}
+        """What the user writes, or forges, into the form of the profile where that is shown."""
         self._http = httpx.Client(timeout=30, event_hooks={"response": [self._keep_cookies]})
         self._metadata = self._http.get(f"{issuer}/.well-known/openid-configuration").raise_for_status().json()
 
@@ -46,11 +54,12 @@ class Browser:
     ) -> None:
         self._http.close()
 
-    def log_in(self, scope: str) -> Tokens:
-        """Authorize with PKCE S256; asks for the password and for consent only where Keycloak does."""
+    def log_in(self, scope: str, **parameters: str) -> Tokens:
+        """Authorize with PKCE S256; gives the password and consent only where Keycloak asks for them."""
         verifier, state = secrets.token_urlsafe(64), secrets.token_urlsafe()
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-        callback = self.authorize(scope, state=state, code_challenge=challenge, code_challenge_method="S256")
+        pkce = {"code_challenge": challenge, "code_challenge_method": "S256"}
+        callback = self.authorize(scope, state=state, **pkce, **parameters)
         assert callback["state"] == state
         assert callback["iss"] == self.issuer  # RFC 9207
         return self._tokens(
@@ -61,9 +70,12 @@ class Browser:
         """The parameters with which the provider sends the browser back to the app."""
         query = {"response_type": "code", "client_id": CLIENT_ID, "redirect_uri": REDIRECT_URI, "scope": scope}
         answer = self._http.get(self._metadata["authorization_endpoint"], params=query | parameters)
-        while not answer.is_redirect or not answer.headers["location"].startswith(REDIRECT_URI):
+        for _ in range(MAX_PAGES):
+            if answer.is_redirect and answer.headers["location"].startswith(REDIRECT_URI):
+                query_back = parse_qs(urlsplit(answer.headers["location"]).query)
+                return {name: values[0] for name, values in query_back.items()}
             answer = self._next(answer)
-        return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["location"]).query).items()}
+        raise NotSentBack(visible_text(answer.text))
 
     def refresh(self, tokens: Tokens) -> Tokens:
         """Raises `httpx.HTTPStatusError` where the session is over."""
@@ -94,11 +106,13 @@ class Browser:
         form = _Form(answer.text)
         if "password" in form.fields:
             filled = {"username": self.username, "password": self.password}
-        else:
-            assert "accept" in form.fields, f"neither a login nor a consent page: {answer.text}"
+        elif "accept" in form.fields:
             self.consent_page = answer.text
             filled = {"accept": form.fields["accept"]}
-        given = {name: value for name, value in form.fields.items() if name != "cancel"} | filled
+        else:
+            assert "lastName" in form.fields, f"neither a login nor a consent nor a profile page: {answer.text}"
+            filled = self.profile
+        given = {name: value for name, value in form.fields.items() if not name.startswith("cancel")} | filled
         return self._http.post(urljoin(str(answer.url), form.action), data=given)
 
 
@@ -134,4 +148,4 @@ def key_id(token: str) -> str:
 
 
 def visible_text(page: str) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import psycopg
 
 from .keycloak import ROOT, free_port
@@ -29,17 +29,32 @@ class Service:
     url: str
     database_url: str
 
-    def set(self, token: str, key: str, value: str) -> int:
-        """The result of storing a value."""
+    def call(self, token: str, path: str, **fields: Any) -> dict[str, Any]:
+        """What an endpoint answers, without the `request_id`."""
         answer = httpx.post(
-            f"{self.url}/user-data/set",
+            f"{self.url}/user-data/{path}",
             headers={"Authorization": f"Bearer {token}"},
-            json={"request_id": 7, "value_key": key, "value_data": value},
+            json={"request_id": 7, **fields},
         )
         assert answer.status_code == 200
-        body: dict[str, int] = answer.json()
-        assert body["request_id"] == 7
-        return body["result"]
+        body: dict[str, Any] = answer.json()
+        assert body.pop("request_id") == 7
+        return body
+
+    def set(self, token: str, key: str, value: str) -> int:
+        """The result of storing a value."""
+        result: int = self.call(token, "set", value_key=key, value_data=value)["result"]
+        return result
+
+    def paths(self) -> frozenset[str]:
+        """The paths of all endpoints, below `/user-data/`, as the service describes itself."""
+        document = httpx.get(f"{self.url}/openapi.json").raise_for_status().json()
+        return frozenset(path.removeprefix("/user-data/") for path in document["paths"])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute("DELETE FROM userdata_storedvalue")
 
     def stored(self, key: str) -> list[tuple[Any, ...]]:
         """Owner, value, app and revision of every row under a key."""
