@@ -24,7 +24,7 @@ for name in ("DEBUG", "HOST", "PORT", "WORKERS", "JWT_SECRET", "JWT_AUDIENCE", "
 _stops: list[Callable[[], object]] = []
 
 # With `-n`, this process only hands out the tests: each of those that run them has a PostgreSQL of its own.
-hands_out = "-n" in sys.argv and "PYTEST_XDIST_WORKER" not in os.environ
+hands_out = "-n" in sys.argv and "0" not in sys.argv and "PYTEST_XDIST_WORKER" not in os.environ
 
 if hands_out:
     os.environ.setdefault("DATABASE_URL", "postgresql:///none")

@@ -2,6 +2,16 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from userdata.models import StoredValue
+
+
+@pytest.fixture(autouse=True)
+def empty_table(request: pytest.FixtureRequest) -> None:
+    """The service's tests, which commit, leave rows behind; within the transaction of a test there are none."""
+    if "db" in request.fixturenames:
+        request.getfixturevalue("db")
+        StoredValue.objects.all().delete()
+
 
 @pytest.fixture
 def staff(db: None) -> Client:
