@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.client import HTTPConnection, HTTPException
@@ -124,7 +124,8 @@ class Site:
     def signal(self, number: signal.Signals) -> None:
         """To all processes of the database server."""
         for pid in [self.postgres.pid, *children(self.postgres.pid)]:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # a session has ended meanwhile
+                os.kill(pid, number)
 
     def assert_back(self) -> None:
         """Within a moment from now all requests succeed again."""
@@ -134,7 +135,6 @@ class Site:
             in_a_row = in_a_row + 1 if all(answer.result == 0 for answer in self.put_at_once(30)) else 0
             assert time.monotonic() < deadline
         assert self.ready() == (200, True)
-        assert len(self.sessions()) <= 16  # of two workers
 
 
 @contextmanager

@@ -4,13 +4,26 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import httpx2 as httpx
 import pytest
 
-from tests.faults.site import Site, assert_told, crashed, frozen, killed, meanwhile, stopped
+from tests.faults.site import (
+    OTHER_CALLS,
+    Answer,
+    Site,
+    assert_told,
+    call,
+    crashed,
+    frozen,
+    killed,
+    meanwhile,
+    stopped,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +33,6 @@ from tests.faults.site import Site, assert_told, crashed, frozen, killed, meanwh
         pytest.param(crashed, 0, id="crashed"),
         pytest.param(killed, 0, id="killed"),
         pytest.param(frozen, 3, id="frozen"),
-        pytest.param(frozen, 11, id="frozen for so long that the driver closes connections", marks=pytest.mark.slow),
     ],
 )
 def test_an_outage_is_told_soon_and_ends_by_itself(site: Site, outage: Any, seconds: float) -> None:
@@ -89,7 +101,8 @@ def test_no_acknowledged_set_or_delete_of_one_key_is_undone_by_a_kill(site: Site
 
     def turns(number: int, over: threading.Event) -> tuple[list[str | None], int]:
         """What may be there, and how often the database could be used."""
-        key, state, successes, turn = f"turns {number}", [None], 0, 0
+        key, successes, turn = f"turns {number}", 0, 0
+        state: list[str | None] = [None]
         while not over.is_set():
             turn += 1
             wanted: str | None = str(turn) if turn % 3 else None
@@ -129,7 +142,8 @@ def test_a_late_write_of_a_frozen_connection_overwrites_nothing(site: Site) -> N
         os.kill(pid, signal.SIGSTOP)
     frozen_at = time.monotonic()
     try:
-        for ask in (lambda value: site.put("kept", value), lambda _: site.delete("deleted")):
+        asks: list[Callable[[str], Answer]] = [partial(site.put, "kept"), lambda _: site.delete("deleted")]
+        for ask in asks:
             in_a_row = number = 0
             while in_a_row < 6:
                 number += 1
@@ -152,6 +166,31 @@ def test_a_late_write_of_a_frozen_connection_overwrites_nothing(site: Site) -> N
 
     assert site.rows()["kept"] == last
     assert site.rows()["deleted"] == ("anew", 1)
+
+
+def test_connections_that_hang_are_given_up_even_if_all_are_in_use(site: Site) -> None:
+    """As after a failover from a server that was left hanging: the connections to it do not end, and new ones work."""
+    path, body, _ = OTHER_CALLS[1]
+
+    def list_at_once() -> list[Answer]:
+        with ThreadPoolExecutor(200) as executor:
+            return list(executor.map(lambda _: call(site.server.port, path, body), range(200)))
+
+    deadline = time.monotonic() + 10
+    while len(pids := site.sessions()) < 16:  # eight of each worker
+        list_at_once()
+        assert time.monotonic() < deadline
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for answer in list_at_once():
+            assert_told(answer)
+        site.assert_back()
+        assert set(pids) <= set(site.sessions())
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    site.assert_back()
 
 
 def test_a_write_told_to_have_failed_is_not_made_when_the_database_thaws(site: Site) -> None:

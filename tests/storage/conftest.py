@@ -1,7 +1,7 @@
 """Stores over the tests' own database, on an event loop of each test's own."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
@@ -26,17 +26,23 @@ def run() -> Iterator[Run]:
 
 
 @pytest.fixture
-def open_store(run: Run, stored: object) -> Iterator[Callable[..., Store]]:
-    """Make stores, each with connections of its own as each worker has; further parameters of psycopg."""
+def open_at(run: Run) -> Iterator[Callable[[Mapping[str, Any]], Store]]:
+    """Make stores for psycopg's parameters, each with connections of its own as each worker has."""
     with ExitStack() as stack:
 
-        def open_store(**parameters: Any) -> Store:
-            store = Store(connection_parameters() | parameters)
+        def open_at(parameters: Mapping[str, Any]) -> Store:
+            store = Store(dict(parameters))
             run(store.open())
             stack.callback(lambda: run(store.close()))
             return store
 
-        yield open_store
+        yield open_at
+
+
+@pytest.fixture
+def open_store(open_at: Callable[..., Store], stored: object) -> Callable[..., Store]:
+    """Make stores over the tests' own database; further parameters of psycopg."""
+    return lambda **parameters: open_at(connection_parameters() | parameters)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def scans(plan: str) -> set[Scan]:
 
 
 def sort_collations(plan: str) -> list[str]:
-    """Of each sort, from the outermost on: the collations of its columns by number, 950 being "C"."""
+    """Of each sort, the collations of its columns by number, 950 being "C"."""
     return [
         re.search(r":collations \(([ \d]*)\)", plan[match.end() :])[1].strip()  # type: ignore[index]
         for match in re.finditer(r"\{(?:INCREMENTAL)?SORT ", plan)

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.db import connection
 
+from tests.application import Response
 from tests.storage.conftest import APP, USER, Run, put, told
 from userdata.service import connection_parameters
 from userdata.storage import (
@@ -65,7 +66,7 @@ def test_a_quota_holds_between_statements_that_race(run: Run, racers: list[Store
 
 
 def test_of_apps_that_race_for_new_keys_one_owns_each(run: Run, racers: list[Store], stored: Any) -> None:
-    async def race(number: int) -> list[Any]:
+    async def race(number: int) -> dict[int, Any]:
         keys = Random(number).sample(range(50), 50)
         return dict(
             zip(keys, await told(*(put(racers[number], str(n), app=f"app {number}") for n in keys)), strict=True)
@@ -215,6 +216,32 @@ def test_a_locked_table_is_told_to_all_in_time(run: Run, store: Store, stored: A
 
 
 @pytest.fixture
+def index_build(stored: Any) -> Iterator[None]:
+    """A key may be doubled, in spite of ON CONFLICT, while another unique index is built: here for three times."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE SEQUENCE attempts; CREATE FUNCTION double() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF NEW.value = 'doubled' AND nextval('attempts') <= 3 THEN RAISE unique_violation; END IF;"
+            " RETURN NEW; END $$;"
+            "CREATE TRIGGER double BEFORE INSERT OR UPDATE ON userdata_storedvalue"
+            " FOR EACH ROW EXECUTE FUNCTION double()"
+        )
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION double CASCADE; DROP SEQUENCE attempts")
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_key_that_is_doubled_for_a_moment_is_written_at_the_next_try(
+    run: Run, store: Store, stored: Any, index_build: None, is_new: bool
+) -> None:
+    run(told(*(put(store, key) for key in (("b",) if is_new else ("a", "b")))))
+
+    assert run(told(put(store, "a", "doubled"), put(store, "b", "2"), put(store, "c", "3"))) == [None] * 3
+    assert dict(stored.values_list("key", "value")) == {"a": "doubled", "b": "2", "c": "3"}
+
+
+@pytest.fixture
 def poison(stored: Any) -> Iterator[None]:
     """PostgreSQL refuses some values, as it might for a reason that the service can't foresee."""
     with connection.cursor() as cursor:
@@ -243,3 +270,16 @@ def test_a_row_that_fails_a_statement_fails_alone(
     assert dict(stored.values_list("key", "value")) == {"a": "v", "b": "before", "d": "v"}
     assert "P0001" in caplog.text
     assert "poison" not in caplog.text
+
+
+def test_a_row_that_fails_is_answered_and_stores_nothing(
+    post: Callable[..., Response], stored: Any, poison: None
+) -> None:
+    post({"value_key": "a", "value_data": "before"})
+
+    response = post({"value_key": "a", "value_data": "poison", "request_id": 7})
+
+    assert (response.status_code, response["Retry-After"]) == (200, "1")
+    assert response.json() == {"request_id": 7, "result": -4}
+    assert stored.get().value == "before"
+    assert post({"value_key": "b", "value_data": "after"}).json() == {"result": 0}

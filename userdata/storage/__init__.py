@@ -8,7 +8,8 @@ from userdata.storage.exceptions import (
     StoreUnavailable,
     TooMuchData,
 )
-from userdata.storage.store import Name, Owner, Store, Write
+from userdata.storage.items import Name, Owner, Write
+from userdata.storage.store import Store
 
 __all__ = [
     "Name",

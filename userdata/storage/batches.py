@@ -70,7 +70,6 @@ class Batcher(Generic[I, O]):
         self._max_weight = max_weight
         self._waiting: deque[Ticket[I, O]] = deque()
         self._running = 0
-        self._gathering = False
         self._watching = False
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no reference to a task
 
@@ -79,21 +78,12 @@ class Batcher(Generic[I, O]):
         loop = asyncio.get_running_loop()
         ticket: Ticket[I, O] = Ticket(item, loop.create_future(), loop.time())
         self._waiting.append(ticket)
-        if not self._running and not self._gathering:
-            self._gathering = True
-            loop.call_soon(self._gather, loop, len(self._waiting))
+        if not self._running:
+            self._begin(loop)
         elif not self._watching:
             self._watching = True
             loop.call_later(deadlines.STUCK, self._watch, loop)
         return ticket.outcome
-
-    def _gather(self, loop: asyncio.AbstractEventLoop, had: int) -> None:
-        """Begin when the loop has run dry of requests that were there already, and take all of them along."""
-        if len(self._waiting) > had:
-            loop.call_soon(self._gather, loop, len(self._waiting))
-        else:
-            self._gathering = False
-            self._begin(loop)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give up what waited too long; begin another batch where those that run are stuck."""
@@ -116,9 +106,18 @@ class Batcher(Generic[I, O]):
     async def _run_all(self) -> None:
         try:
             while self._waiting:
-                await self._run_batch(self._take())
+                await self._gather()
+                if self._waiting:
+                    await self._run_batch(self._take())
         finally:
             self._running -= 1
+
+    async def _gather(self) -> None:
+        """Return when the loop has run dry of requests that were there already: they are all taken along."""
+        had = 0
+        while len(self._waiting) > had:
+            had = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _run_batch(self, tickets: Sequence[Ticket[I, O]]) -> None:
         outcomes: Sequence[Any]

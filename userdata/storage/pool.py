@@ -63,13 +63,14 @@ class Pool:
             name="userdata",
         )
         self._statements: set[asyncio.Task[Any]] = set()
+        self._sent: set[asyncio.Task[Any]] = set()  # those of them that have a connection, and wait for the server
 
     async def open(self) -> None:
         """Begin to connect, in the background."""
         await self._pool.open()
 
     async def close(self) -> None:
-        for statement in self._statements:
+        for statement in self._sent:
             statement.cancel()
         await self._pool.close(timeout=deadlines.CONNECTION)
 
@@ -85,8 +86,6 @@ class Pool:
         told_at = time.monotonic() + deadlines.CONNECTION + deadlines.RESPONSE
         if ends is not None:
             told_at = min(told_at, ends)
-        # A statement whose time is up is cancelled, but that may take an answer of a server that does not answer. So it
-        # is not waited for; after ten seconds the driver closes the connection.
         task = asyncio.create_task(self._execute(statement, parameters, None if ends is None else told_at))
         self._statements.add(task)
         task.add_done_callback(self._forget)
@@ -94,7 +93,9 @@ class Pool:
             async with asyncio.timeout(told_at - time.monotonic()):
                 return await asyncio.shield(task)
         except TimeoutError as cause:
-            task.cancel()
+            # The driver first asks the server to end the statement. Told a second time, it closes the connection.
+            self._cancel(task)
+            asyncio.get_running_loop().call_later(deadlines.CANCEL, self._cancel, task)
             # Where one connection hangs, the others are likely to: they are not to be found out one by one.
             await self.renew()
             raise psycopg.OperationalError("no answer came in time") from cause
@@ -105,6 +106,9 @@ class Pool:
 
     async def _execute(self, statement: str, parameters: dict[str, Any], ends: float | None) -> list[TupleRow]:
         connection = await self._borrow()
+        task = asyncio.current_task()
+        assert task is not None
+        self._sent.add(task)
         try:
             if ends is not None:
                 parameters["expires"] = connection.clock + ends - deadlines.STATEMENT
@@ -114,6 +118,7 @@ class Pool:
             await connection.close()  # the next connection may find a server, or a setting, that takes writes
             raise
         finally:
+            self._sent.discard(task)  # a connection must not get lost on its way back
             await self._pool.putconn(connection)
 
     async def _borrow(self) -> Connection:
@@ -155,6 +160,10 @@ class Pool:
         assert row is not None
         connection.clock = row[0] - time.monotonic()
         self.cause = None
+
+    def _cancel(self, statement: asyncio.Task[Any]) -> None:
+        if statement in self._sent:
+            statement.cancel()
 
     def _forget(self, statement: asyncio.Task[Any]) -> None:
         self._statements.discard(statement)

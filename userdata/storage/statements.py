@@ -56,7 +56,7 @@ WHERE owner_kind = %(owner_kind)b::text AND owner_id = %(owner_id)b::text AND ke
 RETURNING 1
 """
 
-# Who owns a key, and how many the app has: asked only when a row was not written.
+# Who owns a key, how many the app has, and whether there is time to write it: asked only when a row was not written.
 WHY_NOT_PUT = """
 SELECT (
     SELECT app FROM userdata_storedvalue
@@ -64,7 +64,7 @@ SELECT (
 ), (
     SELECT count(*) FROM userdata_storedvalue
     WHERE owner_kind = %(owner_kind)b::text AND owner_id = %(owner_id)b::text AND app = %(app)b::text
-)
+), clock_timestamp() < to_timestamp(%(expires)b::float8)
 """
 
 # The values of a batch of reads: of each key asked for, the app's own, else the public one that another app shares

@@ -1,10 +1,8 @@
 """What the rest of the service asks of the database."""
 
 import time
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from math import inf
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import psycopg
 import structlog
@@ -23,75 +21,17 @@ from userdata.storage.exceptions import (
     StoreUnavailable,
     TooMuchData,
 )
+from userdata.storage.items import Name, Owner, Read, Row, Write, first_end, merged
 from userdata.storage.pool import Pool
 
 log = structlog.get_logger(__name__)
 
 MAX_BATCH_BYTES = 4 * 2**20
-MAX_BATCH_KEYS = 128
+MAX_BATCH_KEYS = 320
 
 # What another statement is in the way of, and not what was asked. A key may be doubled, in spite of ON CONFLICT, while
 # a migration builds another unique index.
 CONTENTION = (LockNotAvailable, DeadlockDetected, UniqueViolation)
-
-
-class Owner(NamedTuple):
-    """Whose data it is: an `OwnerKind` and the id within it."""
-
-    kind: str
-    id: str
-
-
-class Write(NamedTuple):
-    """One value to be stored, by an app, under a key of an owner."""
-
-    owner: Owner
-    key: str
-    value: str
-    app: str
-    access_scope: int
-    ends: float = inf
-    """When the caller is told at the latest, by the monotonic clock."""
-
-    @property
-    def place(self) -> Hashable:
-        return self.owner, self.key
-
-    @property
-    def writer(self) -> str:
-        return self.app
-
-    @property
-    def weight(self) -> int:
-        return len(self.value)
-
-
-class Name(NamedTuple):
-    """A key to be read: an app's own and, if it also names one that another app shares, that app and key."""
-
-    key: str
-    shared_app: str = ""
-    shared_key: str = ""
-
-
-class Read(NamedTuple):
-    """Keys that an app asks for."""
-
-    owner: Owner
-    app: str
-    names: Sequence[Name]
-
-    @property
-    def weight(self) -> int:
-        return len(self.names)
-
-
-@dataclass(slots=True)
-class _Row:
-    """What is written to one place: the last of `writes`, which all share its outcome."""
-
-    write: Write
-    writes: int = 1
 
 
 class Store:
@@ -175,37 +115,49 @@ class Store:
 
     async def _commit(self, writes: Sequence[Write]) -> Sequence[Any]:
         """Store a batch; where one row can't be stored with the others, each by itself."""
-        rows = _merged(writes)
+        rows = merged(writes)
         try:
-            outcomes = await self._put(list(rows.values()))
+            return self._told(writes, await self._put(list(rows.values()), first_end(writes)))
         except CONTENTION:
-            return [self._slow_writes.submit(write) for write in writes]
+            return self._told(writes, {})
         except psycopg.Error as cause:
             if _is_lost(cause) or len(rows) == 1:
                 return [self._failure(cause)] * len(writes)
             return await self._commit_apart(writes)
-        return [outcomes[write.place] for write in writes]
 
     async def _commit_apart(self, writes: Sequence[Write]) -> Sequence[Any]:
-        """Store rows one by one; one that meets another's lock joins the next batch, as long as there is time."""
+        """Store rows one by one, as far as the first of the callers has time."""
         outcomes: dict[Hashable, StoreError | None] = {}
-        for place, row in _merged(writes).items():
-            if time.monotonic() > row.write.ends - deadlines.STATEMENT:
-                outcomes[place] = StoreUnavailable("The key is locked.")
-                continue
+        ends = first_end(writes)
+        for place, row in merged(writes).items():
+            if time.monotonic() > ends - deadlines.STATEMENT:
+                break
             try:
-                outcomes[place] = (await self._put([row]))[place]
+                outcomes |= await self._put([row], ends)
             except CONTENTION:
                 self._locked[place] = time.monotonic() + deadlines.LOCKED
             except psycopg.Error as cause:
                 outcomes[place] = self._failure(cause)
+        return self._told(writes, outcomes)
+
+    def _told(self, writes: Sequence[Write], outcomes: Mapping[Hashable, StoreError | None]) -> Sequence[Any]:
+        """What becomes of each write; what is not decided joins a batch of those apart, as long as there is time."""
+        last = time.monotonic() + deadlines.STATEMENT
         return [
-            outcomes[write.place] if write.place in outcomes else self._slow_writes.submit(write) for write in writes
+            outcomes[write.place]
+            if write.place in outcomes
+            else self._slow_writes.submit(write)
+            if write.ends > last
+            else StoreUnavailable("The key is locked.")
+            for write in writes
         ]
 
-    async def _put(self, rows: Sequence[_Row]) -> dict[Hashable, StoreError | None]:
-        """What becomes of each place; raises `psycopg.Error`, and then nothing was stored."""
-        if len(rows) == 1 and await self._update(rows[0]):
+    async def _put(self, rows: Sequence[Row], ends: float) -> dict[Hashable, StoreError | None]:
+        """What becomes of each place, but for those that may be tried again.
+
+        Raises `psycopg.Error`, and then nothing was stored.
+        """
+        if len(rows) == 1 and await self._update(rows[0], ends):
             return {rows[0].write.place: None}
         writes = [row.write for row in rows]
         parameters = {
@@ -218,13 +170,17 @@ class Store:
             "writes": [row.writes for row in rows],
             "max_keys": settings.MAX_KEYS_PER_APP,
         }
-        ends = min(write.ends for write in writes)
         refused = {(Owner(kind, id_), key) for kind, id_, key in await self._execute(statements.PUT, parameters, ends)}
         if len(refused) < len(rows):
             metrics.BATCHES.inc()
-        return {write.place: await self._why_not_put(write) if write.place in refused else None for write in writes}
+        outcomes: dict[Hashable, StoreError | None] = {}
+        for write in writes:
+            reason = await self._why_not_put(write, ends) if write.place in refused else None
+            if reason or write.place not in refused:
+                outcomes[write.place] = reason
+        return outcomes
 
-    async def _update(self, row: _Row) -> bool:
+    async def _update(self, row: Row, ends: float) -> bool:
         """Whether the key was there, and the app's own; then it is overwritten."""
         write = row.write
         parameters = _owner(write.owner) | {
@@ -234,22 +190,23 @@ class Store:
             "access_scope": write.access_scope,
             "writes": row.writes,
         }
-        updated = bool(await self._execute(statements.UPDATE, parameters, write.ends))
+        updated = bool(await self._execute(statements.UPDATE, parameters, ends))
         if updated:
             metrics.BATCHES.inc()
         return updated
 
-    async def _why_not_put(self, write: Write) -> StoreError:
+    async def _why_not_put(self, write: Write, ends: float) -> StoreError | None:
+        """None where nothing is in the way any more."""
         parameters = _owner(write.owner) | {"key": write.key, "app": write.app}
         try:
-            ((holder, held),) = await self._execute(statements.WHY_NOT_PUT, parameters)
+            ((holder, held, is_in_time),) = await self._execute(statements.WHY_NOT_PUT, parameters, ends)
         except psycopg.Error as cause:
             return self._unavailable(cause)
         if holder is not None and holder != write.app:
             return OwnedByAnotherApp("value_key belongs to another app.")
         if holder is None and held >= settings.MAX_KEYS_PER_APP:
             return QuotaReached(f"value_key would exceed the {settings.MAX_KEYS_PER_APP} keys that an app may have.")
-        return await self._came_too_late()
+        return None if is_in_time else await self._came_too_late()
 
     def _is_locked(self, place: Hashable) -> bool:
         now = time.monotonic()
@@ -324,19 +281,6 @@ class Store:
 
 def _owner(owner: Owner) -> dict[str, Any]:
     return {"owner_kind": owner.kind, "owner_id": owner.id}
-
-
-def _merged(writes: Sequence[Write]) -> dict[Hashable, _Row]:
-    """One row for each place: several writes of one app to one place are one row, the last of them, counted."""
-    rows: dict[Hashable, _Row] = {}
-    for write in writes:
-        place = write.place
-        if row := rows.get(place):
-            row.write = write
-            row.writes += 1
-        else:
-            rows[place] = _Row(write)
-    return rows
 
 
 def _is_lost(cause: psycopg.Error) -> bool:
