@@ -8,7 +8,7 @@ from userdata.models import StoredValue
 @pytest.fixture(autouse=True)
 def empty_table(request: pytest.FixtureRequest) -> None:
     """The service's tests, which commit, leave rows behind; within the transaction of a test there are none."""
-    if "db" in request.fixturenames:
+    if "db" in request.fixturenames or request.node.get_closest_marker("django_db"):
         request.getfixturevalue("db")
         StoredValue.objects.all().delete()
 

@@ -25,7 +25,7 @@ def migrate(url: str) -> None:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def running_site(django_db_setup: None, start_server: Callable[..., Server]) -> Iterator[Site]:
     # Not below pytest's own folder, which another run of it may close to the user whom PostgreSQL runs as.
     folder = Path(tempfile.mkdtemp(prefix="userdata-tests-"))
