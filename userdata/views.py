@@ -3,12 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from inspect import isawaitable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated
+from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -122,9 +122,12 @@ class UserDataView(APIView):
                 found = await found
             if found is not None:
                 request.user, request.auth = found
-                request._authenticator = authenticator  # type: ignore[attr-defined]  # for `successful_authenticator`
                 return
         raise NotAuthenticated
+
+    def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> NoReturn:
+        """Whoever comes so far is authenticated; DRF would ask the authenticators once more."""
+        raise PermissionDenied(message, code)
 
     async def post(self, request: Request) -> HttpResponse:
         if self.body.problem:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import psycopg
+import pytest
 
 from tests.conftest import Server
 from tests.faults.conftest import migrate
@@ -54,6 +55,7 @@ def test_a_database_that_takes_no_writes_is_told_and_ends_by_itself(site: Site) 
     site.assert_back()
 
 
+@pytest.mark.slow
 def test_a_service_that_starts_before_its_database_waits_for_it(
     site: Site, start_server: Callable[..., Server]
 ) -> None:

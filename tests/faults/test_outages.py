@@ -58,6 +58,7 @@ def test_an_outage_is_told_soon_and_ends_by_itself(site: Site, outage: Any, seco
     assert "meanwhile" not in rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "outages",
     [
@@ -191,13 +192,3 @@ def test_connections_that_hang_are_given_up_even_if_all_are_in_use(site: Site) -
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
     site.assert_back()
-
-
-def test_a_write_told_to_have_failed_is_not_made_when_the_database_thaws(site: Site) -> None:
-    assert site.put("kept", "before").result == 0
-
-    with frozen(site):
-        assert_told(site.put("kept", "meanwhile"))
-
-    site.assert_back()
-    assert site.rows()["kept"] == ("before", 1)

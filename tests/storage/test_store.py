@@ -1,8 +1,11 @@
 """The store over a real database: what is written, who owns it, how much of it there may be, and who may read it."""
 
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from tests.storage.conftest import APP, USER, Run, put, told
 from userdata.models import StoredValue
@@ -208,6 +211,30 @@ def test_a_get_of_too_much_data_is_refused_alone_and_a_single_value_never(
         TooMuchData,
         {0: "x"},
     ]
+
+
+def test_values_of_too_much_data_stay_unread(run: Run, open_store: Callable[..., Store], stored: Any) -> None:
+    def blocks_read() -> int:
+        """Of the values that PostgreSQL keeps apart for their size. Sessions tell at their end."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE application_name = 'reader'"
+            )
+            cursor.execute(
+                "SELECT toast_blks_hit + toast_blks_read FROM pg_statio_user_tables"
+                " WHERE relname = 'userdata_storedvalue'"
+            )
+            ((number,),) = cursor.fetchall()
+        return int(number)
+
+    store = open_store(application_name="reader")
+    run(told(*(put(store, str(n), Random(n).randbytes(131_072).hex()) for n in range(33))))
+    before = blocks_read()
+
+    assert run(told(store.get(USER, APP, [Name(str(n)) for n in range(33)]))) == [TooMuchData]
+    assert blocks_read() == before
+    assert len(run(store.get(USER, APP, [Name(str(n)) for n in range(32)]))) == 32
+    assert blocks_read() > before + 500
 
 
 def test_a_value_comes_back_as_it_was_given(run: Run, store: Store) -> None:
