@@ -44,7 +44,7 @@ def configuration(level: str) -> dict[str, Any]:
             # The statements it would tell of hold the values.
             "django.db.backends": {"level": "INFO"},
             # The store says once that the database is out of reach, and why.
-            "psycopg.pool": {"level": "ERROR"},
+            "psycopg": {"level": "ERROR"},
             "gunicorn.error": {"level": "WARNING", "propagate": True, "handlers": []},
             "gunicorn.access": {"level": "CRITICAL", "propagate": False, "handlers": []},
             "uvicorn.error": {"level": "ERROR"},
