@@ -6,6 +6,7 @@ import re
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -200,7 +201,11 @@ def test_a_request_is_found_in_both_logs_by_one_name(proxy: Nginx, wire: Any) ->
     reply = wire().call(request(OBJECT, "X-Request-Id: mine", path=f"{SET}?access_token=secret"))
 
     name = reply.headers["x-request-id"]
-    (line,) = [line for line in proxy.log.read_text().splitlines() if name in line]
+    deadline = time.monotonic() + 5
+    while not (lines := [line for line in proxy.log.read_text().splitlines() if name in line]):
+        assert time.monotonic() < deadline  # nginx writes it when it has answered
+        time.sleep(0.01)
+    (line,) = lines
     entry = json.loads(line)
     assert (entry["method"], entry["path"], entry["status"]) == ("POST", SET, 200)
 

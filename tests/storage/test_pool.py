@@ -119,7 +119,9 @@ def test_a_connection_that_ends_under_a_statement_is_told_and_replaced(
 
     def end_sessions_apart() -> None:
         with psycopg.connect(**parameters) as other:
-            other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ended'")
+            other.execute(
+                "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE application_name = 'ended'"
+            )
 
     run(interrupted())
 
