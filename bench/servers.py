@@ -25,7 +25,7 @@ from bench.tokens import ISSUER
 
 ROOT = FOLDER.parent
 FASTIFY = FOLDER / "peers" / "fastify"
-NGINX = ROOT / "deploy" / "nginx"
+NGINX = ROOT / "deploy" / "nginx" / "nginx.conf.template"
 START_SECONDS = 60
 STOP_SECONDS = 15
 # Helper processes are smaller than any worker.
@@ -74,16 +74,23 @@ class Servers:
         environment = self._environment(self._cluster.url_of(side, table)) | {"PORT": str(port)}
         return self._running(command, environment, port)
 
-    def nginx(self, behind: Server) -> AbstractContextManager[Server]:
-        """The project's nginx in front of a server, without TLS and limits for one address. Raises `NotRun`."""
-        if not (NGINX / "nginx.conf").exists():
-            raise NotRun("there is no deploy/nginx/nginx.conf")
+    @contextmanager
+    def nginx(self, behind: Server) -> Iterator[Server]:
+        """The compose stack's nginx in front of a server, with room for one address to send all. Raises `NotRun`."""
         port, folder = _free_port(), self._scratch / "nginx"
-        shutil.copytree(NGINX, folder, dirs_exist_ok=True)
-        for file in folder.glob("**/*.conf"):
-            file.write_text(_nginx_config(file.read_text(), port, urlsplit(behind.url).netloc))
-        options = ["-p", f"{folder}", "-c", "nginx.conf", "-g", "daemon off; pid nginx.pid;"]
-        return self._running([program("nginx"), *options], os.environ, port)
+        folder.mkdir(exist_ok=True)
+        given = {
+            "LISTEN_HTTP": f"127.0.0.1:{port}",
+            "UPSTREAM": urlsplit(behind.url).netloc,
+            "REQUESTS_PER_SECOND": "100000",
+        }
+        # TLS is not measured.
+        text = re.sub(r"^.*(LISTEN_HTTPS|TLS_CERTIFICATE).*$", "", NGINX.read_text(), flags=re.MULTILINE)
+        (folder / "nginx.conf").write_text(re.sub(r"\$\{([A-Z_]+)\}", lambda name: given.get(name[1], "0"), text))
+        user = " user root;" if os.getuid() == 0 else ""
+        options = ["-p", f"{folder}/", "-c", f"{folder}/nginx.conf", "-g", f"daemon off;{user}"]
+        with self._running([program("nginx"), *options], os.environ, port) as server:
+            yield server
 
     def _environment(self, database_url: str) -> dict[str, str]:
         return {
@@ -134,19 +141,6 @@ def _run(command: Sequence[str | Path], environment: Mapping[str, str], folder: 
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise NotRun(f"{' '.join(map(str, command[:3]))} failed: {_last_line(done.stderr)}")
-
-
-def _nginx_config(text: str, port: int, upstream: str) -> str:
-    """The configuration for one plain port and another server behind it; a redirect to TLS goes to the next port."""
-    tls = re.search(r"\blisten\s[^;]*\bssl\b", text)
-    for pattern, replacement in (
-        (r"^\s*(user|pid|limit_req|limit_conn|ssl_\w+|listen\s+\[::\])[\s:][^;]*;", ""),
-        (r"\blisten\s[^;]*\bssl\b[^;]*;" if tls else r"\blisten\s[^;]*;", f"listen 127.0.0.1:{port};"),
-        (rf"\blisten\s+(?!127\.0\.0\.1:{port};)[^;]*;", f"listen 127.0.0.1:{port + 1};"),
-        (r"\b(server\s+|proxy_pass\s+http://)[\w.-]+:\d+", rf"\g<1>{upstream}"),
-    ):
-        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
-    return text
 
 
 def _wait_until_ready(server: Server, log: Path) -> None:
