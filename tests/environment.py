@@ -2,9 +2,12 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
+
+from hypothesis import HealthCheck, settings
 
 from tests.tokens import ISSUER, RSA_KEY, public_pem
 
@@ -20,6 +23,14 @@ os.environ.update(
 # What a developer has set for `make run` is not meant for the tests.
 for name in ("DEBUG", "HOST", "PORT", "WORKERS", "JWT_SECRET", "JWT_AUDIENCE", "JWT_JWKS_URL", "CORS_ALLOWED_ORIGINS"):
     os.environ.pop(name, None)
+
+# A shell starts what runs in its background with Ctrl-C ignored, and so would be what the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A slow machine is no failure, least of all where the first run draws its tables of characters.
+settings.register_profile("anywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("anywhere")
 
 _stops: list[Callable[[], object]] = []
 
