@@ -26,7 +26,6 @@ from django.urls import ResolverMatch, resolve  # noqa: E402
 
 from hypersecureid.checks import require_safe_settings  # noqa: E402
 from userdata.exceptions import Failure, bad_request  # noqa: E402
-from userdata.parsers import BodyReader  # noqa: E402
 from userdata.responses import Answer  # noqa: E402
 from userdata.results import COMMON  # noqa: E402
 from userdata.service import Service  # noqa: E402
@@ -105,7 +104,6 @@ class Application:
     def __init__(self) -> None:
         require_safe_settings()
         self._api = ApiHandler()
-        self._bodies = BodyReader()
         self._service: Service | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,7 +150,7 @@ class Application:
         """Django's handler would read a body without any limit, so it is given one that is read already."""
         length = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-length"), "")
         try:
-            body = await self._bodies.read(length, receive)
+            body = await scope["service"].bodies.read(length, receive)
         except Failure as failure:
             response = Answer(COMMON[failure.outcome], status=max(400, failure.status_code), detail=failure.reason)
             await self._api.send_response(response, send)

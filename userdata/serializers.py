@@ -5,7 +5,6 @@ take a value as it is or raise `ValidationError`, whose `code` says which rule w
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
 
 from django.conf import settings
@@ -214,16 +213,16 @@ class WalletFields(serializers.Serializer[Params]):
         return attrs
 
 
-def check_key(key: str, name: str = "value_key") -> None:
+def check_key(key: str) -> None:
     """Raises `KeyInvalid` unless a key may be set."""
     if not 1 <= len(key) <= settings.MAX_KEY_CHARS:
-        raise KeyInvalid(f"{name} must have 1 to {settings.MAX_KEY_CHARS} characters.")
+        raise KeyInvalid(f"value_key must have 1 to {settings.MAX_KEY_CHARS} characters.")
     if CONTROL.search(key):
-        raise KeyInvalid(f"{name} must not contain control characters.")
+        raise KeyInvalid("value_key must not contain control characters.")
     if not is_unicode(key):
-        raise KeyInvalid(f"{name} must not contain lone surrogates.")
+        raise KeyInvalid("value_key must not contain lone surrogates.")
     if len(key.encode()) > MAX_KEY_BYTES:  # more than the default number of characters can have
-        raise KeyInvalid(f"{name} may have at most {MAX_KEY_BYTES} bytes in UTF-8.")
+        raise KeyInvalid(f"value_key may have at most {MAX_KEY_BYTES} bytes in UTF-8.")
 
 
 def can_be_key(key: str) -> bool:
@@ -237,5 +236,4 @@ def can_be_key(key: str) -> bool:
 
 def combined(name: str, storage: type[serializers.Serializer[Params]], action: type[UserDataSerializer]) -> Any:
     """The class of an endpoint's serializer: its storage's fields and its action's."""
-    members: Mapping[str, Any] = {"__doc__": None}
-    return type(name, (storage, action), dict(members))
+    return type(name, (storage, action), {"__doc__": None})
