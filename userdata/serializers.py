@@ -8,6 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any, ClassVar, TypeAlias
 
 from django.conf import settings
+from django.utils.functional import cached_property
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
@@ -23,7 +24,15 @@ DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 
 
-class StrictField(serializers.Field[Any, Any, Any, Any]):
+class Unburdened(serializers.Field[Any, Any, Any, Any]):
+    """Prepares nothing for validators where there are none, as here: the rules are in fields and in `validate`."""
+
+    def run_validators(self, value: Any) -> None:
+        if self.validators:
+            super().run_validators(value)
+
+
+class StrictField(Unburdened):
     """A field that alters nothing. `null` in an optional field means that it is absent."""
 
     default_error_messages: ClassVar = {"required": "is required.", "null": "is required."}
@@ -137,13 +146,18 @@ class AnyField(StrictField):
         return data
 
 
-class UserDataSerializer(serializers.Serializer[Params]):
+class UserDataSerializer(Unburdened, serializers.Serializer[Params]):
     """The fields of one endpoint. Unknown fields are ignored.
 
     One instance serves all requests, by DRF's own `run_validation`: to make one copies every field.
     """
 
     request_id = Int64Field(required=False, help_text="Opaque; comes back in the answer.")
+
+    @cached_property
+    def fields(self) -> Any:
+        """By name: a plain dictionary is read three times as fast as DRF's own."""
+        return dict(super().fields)
 
 
 class SetParams(UserDataSerializer):

@@ -112,7 +112,7 @@ def calls(store: Store, user: str) -> dict[str, Callable[[], Any]]:
 
 BY_INDEX = {
     "set": {ROW, INDEX_ALONE, INDEX_ALONE_BY_OWNER},  # the row itself, if it is there; then as a batch
-    "batch": {INDEX_ALONE, INDEX_ALONE_BY_OWNER},  # which of the keys are there; which place is left
+    "batch": {INDEX_ALONE, INDEX_ALONE_BY_OWNER, ROW},  # which of the keys are there; how many; those that are there
     "refused": {ROW, INDEX_ALONE, INDEX_ALONE_BY_OWNER},
     "get": {ROW},
     "list": {INDEX_ALONE_BY_OWNER},

@@ -12,6 +12,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from userdata.storage import deadlines
 
+PATIENCE = 3  # turns of the loop in which nothing comes in
+
 
 class Batchable(Protocol):
     """Something that callers submit."""
@@ -70,6 +72,7 @@ class Batcher(Generic[I, O]):
         self._max_weight = max_weight
         self._waiting: deque[Ticket[I, O]] = deque()
         self._running = 0
+        self._last_size = 0
         self._watching = False
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps no reference to a task
 
@@ -108,16 +111,22 @@ class Batcher(Generic[I, O]):
             while self._waiting:
                 await self._gather()
                 if self._waiting:
-                    await self._run_batch(self._take())
+                    batch = self._take()
+                    self._last_size = len(batch)
+                    await self._run_batch(batch)
         finally:
             self._running -= 1
 
     async def _gather(self) -> None:
-        """Return when the loop has run dry of requests that were there already: they are all taken along."""
-        had = 0
-        while len(self._waiting) > had:
+        """Let the loop take in requests that are on their way, so that they go along.
+
+        Where fewer wait than went with the last batch, the callers that it answered are likely to be back soon.
+        """
+        quiet = 0
+        while quiet < (1 if len(self._waiting) >= self._last_size else PATIENCE):
             had = len(self._waiting)
             await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._waiting) == had else 0
 
     async def _run_batch(self, tickets: Sequence[Ticket[I, O]]) -> None:
         outcomes: Sequence[Any]

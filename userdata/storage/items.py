@@ -1,6 +1,6 @@
 """What is asked of the store: values to be written and keys to be read, of an owner."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
@@ -13,20 +13,23 @@ class Owner(NamedTuple):
     id: str
 
 
-class Write(NamedTuple):
-    """One value to be stored, by an app, under a key of an owner."""
+class Place(NamedTuple):
+    """A key of an owner."""
 
-    owner: Owner
+    owner_kind: str
+    owner_id: str
     key: str
+
+
+class Write(NamedTuple):
+    """One value to be stored, by an app, in a place."""
+
+    place: Place
     value: str
     app: str
     access_scope: int
     ends: float = inf
     """When the caller is told at the latest, by the monotonic clock."""
-
-    @property
-    def place(self) -> Hashable:
-        return self.owner, self.key
 
     @property
     def writer(self) -> str:
@@ -65,9 +68,9 @@ class Row:
     writes: int = 1
 
 
-def merged(writes: Sequence[Write]) -> dict[Hashable, Row]:
+def merged(writes: Sequence[Write]) -> list[Row]:
     """One row for each place: several writes of one app to one place are one row, the last of them, counted."""
-    rows: dict[Hashable, Row] = {}
+    rows: dict[Place, Row] = {}
     for write in writes:
         place = write.place
         if row := rows.get(place):
@@ -75,7 +78,7 @@ def merged(writes: Sequence[Write]) -> dict[Hashable, Row]:
             row.writes += 1
         else:
             rows[place] = Row(write)
-    return rows
+    return list(rows.values())
 
 
 def first_end(writes: Sequence[Write]) -> float:

@@ -89,16 +89,15 @@ class Pool:
         task = asyncio.create_task(self._execute(statement, parameters, None if ends is None else told_at))
         self._statements.add(task)
         task.add_done_callback(self._forget)
-        try:
-            async with asyncio.timeout(told_at - time.monotonic()):
-                return await asyncio.shield(task)
-        except TimeoutError as cause:
-            # The driver first asks the server to end the statement. Told a second time, it closes the connection.
-            self._cancel(task)
-            asyncio.get_running_loop().call_later(deadlines.CANCEL, self._cancel, task)
-            # Where one connection hangs, the others are likely to: they are not to be found out one by one.
-            await self.renew()
-            raise psycopg.OperationalError("no answer came in time") from cause
+        await asyncio.wait((task,), timeout=told_at - time.monotonic())
+        if task.done():
+            return task.result()
+        # The driver first asks the server to end the statement. Told a second time, it closes the connection.
+        self._cancel(task)
+        asyncio.get_running_loop().call_later(deadlines.CANCEL, self._cancel, task)
+        # Where one connection hangs, the others are likely to: they are not to be found out one by one.
+        await self.renew()
+        raise psycopg.OperationalError("no answer came in time")
 
     async def renew(self) -> None:
         """Replace all connections; each new one compares the clocks anew."""

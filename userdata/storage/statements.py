@@ -10,10 +10,10 @@ frozen may come to a statement when its caller has been told of a failure, and o
 
 # Stores all rows of a batch; returns the places that it did not write to.
 #
-# A key that exists is written without counting anything. For each new one the function `userdata_has_room` takes the
-# lock on the app's keys of that owner and counts them; the rank among the new keys of the same batch is added. All
-# those locks are taken, in order, before those of the rows, which are sorted too: no two batches can wait for each
-# other.
+# A key of the app's own is written without counting anything, and is not made anew if it is deleted meanwhile. For each
+# new key the function `userdata_has_room` takes the lock on the app's keys of that owner and counts them; the rank
+# among the new keys of the same batch is added. All those locks are taken, in order, before those of the rows, which
+# are sorted, and each is locked and written before the next one: no two batches can wait for each other.
 PUT = """
 WITH given AS MATERIALIZED (
     SELECT i.*, (
@@ -33,10 +33,16 @@ WITH given AS MATERIALIZED (
 ), stored AS (
     INSERT INTO userdata_storedvalue AS v (owner_kind, owner_id, key, value, app, access_scope, revision)
     SELECT owner_kind, owner_id, key, value, app, access_scope, writes
-    FROM given
-    WHERE (held_by IS NOT NULL OR nth = ANY (ARRAY(SELECT nth FROM admitted)))
-        AND clock_timestamp() < to_timestamp(%(expires)b::float8)
-    ORDER BY owner_kind COLLATE "C", owner_id COLLATE "C", key COLLATE "C"
+    FROM (
+        SELECT * FROM given ORDER BY owner_kind COLLATE "C", owner_id COLLATE "C", key COLLATE "C" OFFSET 0
+    ) AS given
+    WHERE clock_timestamp() < to_timestamp(%(expires)b::float8) AND (
+        nth = ANY (ARRAY(SELECT nth FROM admitted)) OR held_by = app AND (
+            SELECT true FROM userdata_storedvalue h
+            WHERE h.owner_kind = given.owner_kind AND h.owner_id = given.owner_id AND h.key = given.key
+            FOR NO KEY UPDATE
+        )
+    )
     ON CONFLICT (owner_kind, owner_id, key) DO UPDATE
     SET value = excluded.value, access_scope = excluded.access_scope,
         revision = v.revision + excluded.revision, updated_at = now()
@@ -67,21 +73,20 @@ SELECT (
 ), clock_timestamp() < to_timestamp(%(expires)b::float8)
 """
 
-# The values of a batch of reads: of each key asked for, the app's own, else the public one that another app shares
-# under that name. Values leave the database only while those of one read fit `max_bytes`, or where there is just one;
-# their sizes are known without reading them.
+# The values of a batch of reads, each an array of owner kind, owner id, app and names: of each name, the app's own key,
+# else the public one that another app shares under that name. Places in both arrays are counted from 1. Values leave
+# the database only while those of one read fit `max_bytes`, or where there is just one; their sizes are known without
+# reading them.
 GET = """
 SELECT read, nth, CASE WHEN sum(size) OVER one_read <= %(max_bytes)b::int8 OR count(*) OVER one_read = 1 THEN value END
-FROM unnest(
-    %(reads)b::int4[], %(nths)b::int4[], %(owner_kinds)b::text[], %(owner_ids)b::text[], %(apps)b::text[],
-    %(keys)b::text[], %(shared_apps)b::text[], %(shared_keys)b::text[]
-) AS i(read, nth, owner_kind, owner_id, app, key, shared_app, shared_key)
+FROM jsonb_array_elements(%(reads)b) WITH ORDINALITY AS r(asked, read)
+CROSS JOIN LATERAL jsonb_array_elements(asked->3) WITH ORDINALITY AS n(name, nth)
 CROSS JOIN LATERAL (
     SELECT octet_length(v.value) AS size, v.value FROM userdata_storedvalue v
-    WHERE v.owner_kind = i.owner_kind AND v.owner_id = i.owner_id AND v.key = i.key AND v.app = i.app
+    WHERE v.owner_kind = asked->>0 AND v.owner_id = asked->>1 AND v.key = name->>0 AND v.app = asked->>2
     UNION ALL
     SELECT octet_length(v.value), v.value FROM userdata_storedvalue v
-    WHERE v.owner_kind = i.owner_kind AND v.owner_id = i.owner_id AND v.key = i.shared_key AND v.app = i.shared_app
+    WHERE v.owner_kind = asked->>0 AND v.owner_id = asked->>1 AND v.key = name->>2 AND v.app = name->>1
         AND v.access_scope = 1
     LIMIT 1
 ) AS found

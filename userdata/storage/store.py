@@ -1,7 +1,7 @@
 """What the rest of the service asks of the database."""
 
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -9,6 +9,7 @@ import structlog
 from django.conf import settings
 from psycopg.errors import DataError, DeadlockDetected, LockNotAvailable, ProgramLimitExceeded, UniqueViolation
 from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
 
 from userdata import metrics
 from userdata.storage import deadlines, statements
@@ -21,7 +22,7 @@ from userdata.storage.exceptions import (
     StoreUnavailable,
     TooMuchData,
 )
-from userdata.storage.items import Name, Owner, Read, Row, Write, first_end, merged
+from userdata.storage.items import Name, Owner, Place, Read, Row, Write, first_end, merged
 from userdata.storage.pool import Pool
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,9 @@ MAX_BATCH_KEYS = 320
 # What another statement is in the way of, and not what was asked. A key may be doubled, in spite of ON CONFLICT, while
 # a migration builds another unique index.
 CONTENTION = (LockNotAvailable, DeadlockDetected, UniqueViolation)
+
+NotStored = dict[Place, StoreError | None]
+"""Places that were not written to, and why: None where it may be tried again."""
 
 
 class Store:
@@ -46,7 +50,7 @@ class Store:
         self._writes: Batcher[Write, None] = GroupCommit(self._commit, at_once=2, max_weight=MAX_BATCH_BYTES)
         self._slow_writes: Batcher[Write, None] = GroupCommit(self._commit_apart, at_once=2, max_weight=MAX_BATCH_BYTES)
         self._reads: Batcher[Read, dict[int, str]] = Batcher(self._get, at_once=2, max_weight=MAX_BATCH_KEYS)
-        self._locked: dict[Hashable, float] = {}  # place → until when it is written apart, by the monotonic clock
+        self._locked: dict[Place, float] = {}  # place → until when it is written apart, by the monotonic clock
         self._is_out = False
 
     async def open(self) -> None:
@@ -61,7 +65,7 @@ class Store:
 
         Raises `OwnedByAnotherApp`, `QuotaReached` where the app has no room for another key, and `NotStorable`.
         """
-        write = Write(owner, key, value, app, access_scope, time.monotonic() + deadlines.REQUEST)
+        write = Write(Place(*owner, key), value, app, access_scope, time.monotonic() + deadlines.REQUEST)
         writes = self._slow_writes if self._locked and self._is_locked(write.place) else self._writes
         await self._submitted(writes, write)
 
@@ -117,9 +121,9 @@ class Store:
         """Store a batch; where one row can't be stored with the others, each by itself."""
         rows = merged(writes)
         try:
-            return self._told(writes, await self._put(list(rows.values()), first_end(writes)))
+            return self._told(writes, await self._put(rows, first_end(writes)))
         except CONTENTION:
-            return self._told(writes, {})
+            return self._told(writes, {row.write.place: None for row in rows})
         except psycopg.Error as cause:
             if _is_lost(cause) or len(rows) == 1:
                 return [self._failure(cause)] * len(writes)
@@ -127,64 +131,59 @@ class Store:
 
     async def _commit_apart(self, writes: Sequence[Write]) -> Sequence[Any]:
         """Store rows one by one, as far as the first of the callers has time."""
-        outcomes: dict[Hashable, StoreError | None] = {}
+        not_stored: NotStored = {}
         ends = first_end(writes)
-        for place, row in merged(writes).items():
+        for row in merged(writes):
+            place = row.write.place
             if time.monotonic() > ends - deadlines.STATEMENT:
-                break
+                not_stored[place] = None
+                continue
             try:
-                outcomes |= await self._put([row], ends)
+                not_stored |= await self._put([row], ends)
             except CONTENTION:
+                not_stored[place] = None
                 self._locked[place] = time.monotonic() + deadlines.LOCKED
             except psycopg.Error as cause:
-                outcomes[place] = self._failure(cause)
-        return self._told(writes, outcomes)
+                not_stored[place] = self._failure(cause)
+        return self._told(writes, not_stored)
 
-    def _told(self, writes: Sequence[Write], outcomes: Mapping[Hashable, StoreError | None]) -> Sequence[Any]:
-        """What becomes of each write; what is not decided joins a batch of those apart, as long as there is time."""
+    def _told(self, writes: Sequence[Write], not_stored: NotStored) -> Sequence[Any]:
+        """What becomes of each write; what may be tried again joins a batch of those apart, if there is time."""
+        if not not_stored:
+            return [None] * len(writes)
         last = time.monotonic() + deadlines.STATEMENT
         return [
-            outcomes[write.place]
-            if write.place in outcomes
-            else self._slow_writes.submit(write)
-            if write.ends > last
-            else StoreUnavailable("The key is locked.")
+            None
+            if write.place not in not_stored
+            else not_stored[write.place]
+            or (self._slow_writes.submit(write) if write.ends > last else StoreUnavailable("The key is locked."))
             for write in writes
         ]
 
-    async def _put(self, rows: Sequence[Row], ends: float) -> dict[Hashable, StoreError | None]:
-        """What becomes of each place, but for those that may be tried again.
-
-        Raises `psycopg.Error`, and then nothing was stored.
-        """
+    async def _put(self, rows: Sequence[Row], ends: float) -> NotStored:
+        """Store the rows. Raises `psycopg.Error`, and then nothing was stored."""
         if len(rows) == 1 and await self._update(rows[0], ends):
-            return {rows[0].write.place: None}
+            return {}
         writes = [row.write for row in rows]
         parameters = {
-            "owner_kinds": [write.owner.kind for write in writes],
-            "owner_ids": [write.owner.id for write in writes],
-            "keys": [write.key for write in writes],
+            "owner_kinds": [write.place.owner_kind for write in writes],
+            "owner_ids": [write.place.owner_id for write in writes],
+            "keys": [write.place.key for write in writes],
             "values": [write.value for write in writes],
             "apps": [write.app for write in writes],
             "access_scopes": [write.access_scope for write in writes],
             "writes": [row.writes for row in rows],
             "max_keys": settings.MAX_KEYS_PER_APP,
         }
-        refused = {(Owner(kind, id_), key) for kind, id_, key in await self._execute(statements.PUT, parameters, ends)}
+        refused = {Place(*place) for place in await self._execute(statements.PUT, parameters, ends)}
         if len(refused) < len(rows):
             metrics.BATCHES.inc()
-        outcomes: dict[Hashable, StoreError | None] = {}
-        for write in writes:
-            reason = await self._why_not_put(write, ends) if write.place in refused else None
-            if reason or write.place not in refused:
-                outcomes[write.place] = reason
-        return outcomes
+        return {write.place: await self._why_not_put(write, ends) for write in writes if write.place in refused}
 
     async def _update(self, row: Row, ends: float) -> bool:
         """Whether the key was there, and the app's own; then it is overwritten."""
         write = row.write
-        parameters = _owner(write.owner) | {
-            "key": write.key,
+        parameters = write.place._asdict() | {
             "app": write.app,
             "value": write.value,
             "access_scope": write.access_scope,
@@ -196,8 +195,8 @@ class Store:
         return updated
 
     async def _why_not_put(self, write: Write, ends: float) -> StoreError | None:
-        """None where nothing is in the way any more."""
-        parameters = _owner(write.owner) | {"key": write.key, "app": write.app}
+        """None where it may be tried again: nothing is in the way any more."""
+        parameters = write.place._asdict() | {"app": write.app}
         try:
             ((holder, held, is_in_time),) = await self._execute(statements.WHY_NOT_PUT, parameters, ends)
         except psycopg.Error as cause:
@@ -208,7 +207,7 @@ class Store:
             return QuotaReached(f"value_key would exceed the {settings.MAX_KEYS_PER_APP} keys that an app may have.")
         return None if is_in_time else await self._came_too_late()
 
-    def _is_locked(self, place: Hashable) -> bool:
+    def _is_locked(self, place: Place) -> bool:
         now = time.monotonic()
         if any(until < now for until in self._locked.values()):
             self._locked = {each: until for each, until in self._locked.items() if until > now}
@@ -217,30 +216,22 @@ class Store:
     # Reads
 
     async def _get(self, reads: Sequence[Read]) -> Sequence[dict[int, str] | StoreError]:
-        wanted = [(number, nth, read, name) for number, read in enumerate(reads) for nth, name in enumerate(read.names)]
-        parameters = {
-            "reads": [number for number, _, _, _ in wanted],
-            "nths": [nth for _, nth, _, _ in wanted],
-            "owner_kinds": [read.owner.kind for _, _, read, _ in wanted],
-            "owner_ids": [read.owner.id for _, _, read, _ in wanted],
-            "apps": [read.app for _, _, read, _ in wanted],
-            "keys": [name.key for _, _, _, name in wanted],
-            "shared_apps": [name.shared_app for _, _, _, name in wanted],
-            "shared_keys": [name.shared_key for _, _, _, name in wanted],
-            "max_bytes": settings.MAX_VALUES_BYTES,
-        }
+        asked = Jsonb([(*read.owner, read.app, read.names) for read in reads])
+        parameters = {"reads": asked, "max_bytes": settings.MAX_VALUES_BYTES}
         try:
             rows = await self._execute(statements.GET, parameters)
         except psycopg.Error as cause:
             return [self._unavailable(cause)] * len(reads)
-        found: dict[int, dict[int, str] | StoreError] = {number: {} for number in range(len(reads))}
+        found: list[dict[int, str] | StoreError] = [{} for _ in reads]
         for number, nth, value in rows:
-            values = found[number]
+            values = found[number - 1]
             if value is None:
-                found[number] = TooMuchData(f"The values have more than {settings.MAX_VALUES_BYTES} bytes together.")
+                found[number - 1] = TooMuchData(
+                    f"The values have more than {settings.MAX_VALUES_BYTES} bytes together."
+                )
             elif isinstance(values, dict):
-                values[nth] = value
-        return [found[number] for number in range(len(reads))]
+                values[nth - 1] = value
+        return found
 
     # The database
 
