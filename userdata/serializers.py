@@ -231,6 +231,8 @@ def check_key(key: str) -> None:
     """Raises `KeyInvalid` unless a key may be set."""
     if not 1 <= len(key) <= settings.MAX_KEY_CHARS:
         raise KeyInvalid(f"value_key must have 1 to {settings.MAX_KEY_CHARS} characters.")
+    if key.isascii() and key.isprintable() and len(key) <= MAX_KEY_BYTES:
+        return  # as nearly all keys are: nothing of what follows can be wrong with it
     if CONTROL.search(key):
         raise KeyInvalid("value_key must not contain control characters.")
     if not is_unicode(key):

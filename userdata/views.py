@@ -275,8 +275,10 @@ def _name(asked: str) -> Name | None:
     """What a name that was asked for can mean: an own key, or `app/key`; None where it can be neither."""
     own = asked if can_be_key(asked) else ""
     written, slash, key = asked.partition("/")
+    if not slash:
+        return Name(own) if own else None
     app = written.replace("%2F", "/").replace("%25", "%")
-    if not slash or _written(app) != written or CONTROL.search(app) or not is_unicode(app) or not can_be_key(key):
+    if _written(app) != written or CONTROL.search(app) or not is_unicode(app) or not can_be_key(key):
         return Name(own) if own else None
     return Name(own, app, key)
 
