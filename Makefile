@@ -3,9 +3,9 @@ PYTHON ?= python3
 PY := .venv/bin/python
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 # What needs more than Python has a target of its own.
-HERE := not node and not browser and not keycloak and not proxy
+HERE := not node and not browser and not keycloak and not proxy and not redis
 .DEFAULT_GOAL := help
-.PHONY: help run manage psql token test test-node test-model test-browser test-proxy e2e-keycloak lint format bench secrets lock clean
+.PHONY: help run manage psql token test test-node test-model test-browser test-proxy test-redis e2e-keycloak lint format bench chaos secrets lock clean
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +38,9 @@ test-browser: .venv/development ## Look at /docs, CORS and the admin with Chromi
 test-proxy: .venv/development ## Try slow and oversized requests at the nginx of the compose stack (needs nginx)
 	@$(PY) -m pytest -m proxy tests
 
+test-redis: .venv/development ## Count requests for a rate limit in a Redis that is shared, killed and frozen (needs redis-server)
+	@$(PY) -m pytest -m redis tests
+
 e2e-keycloak: .venv/development ## Log users in at a real Keycloak, call every endpoint, try the example page (needs Java 17 or newer, and Maven)
 	@$(PY) -m pytest -c tests/e2e_keycloak/pytest.ini --rootdir=. --confcutdir=tests/e2e_keycloak \
 		tests/e2e_keycloak/journey.py
@@ -45,7 +48,7 @@ e2e-keycloak: .venv/development ## Log users in at a real Keycloak, call every e
 lint: .venv/development ## Check style, types and who imports whom
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@SECRET_KEY=- ALLOWED_HOSTS=localhost DATABASE_URL=postgresql:///none $(PY) -m mypy manage.py hypersecureid userdata tests bench
+	@SECRET_KEY=- ALLOWED_HOSTS=localhost DATABASE_URL=postgresql:///none $(PY) -m mypy manage.py hypersecureid userdata tests bench chaos
 	@.venv/bin/lint-imports
 
 format: .venv/development ## Put the code into its form
@@ -54,6 +57,9 @@ format: .venv/development ## Put the code into its form
 
 bench: .venv/development ## Measure the service beside its peers (QUICK=1 for a first impression)
 	@$(PY) -m bench
+
+chaos: .venv/development ## Do faults to the service and its database under load, and check (FAULT=name, TIMES=)
+	@$(PY) -m chaos $(FAULT) $(if $(TIMES),--times $(TIMES))
 
 secrets: ## Make the passwords and the key pair of the local docker compose stack, in .local/ (needs openssl)
 	@sh deploy/secrets.sh

@@ -61,6 +61,8 @@ class Table:
     analyzed: bool = False
     # It takes minutes to fill; a quick run does without.
     slow: bool = False
+    # What our service is started with besides.
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 OWN_ROWS = Rows(1, OWNERS, KEYS)
@@ -71,6 +73,7 @@ EMPTY = Table("empty", warm_up=None, fresh=True)
 FILLED = Table("filled", (OWN_ROWS,))
 GROWING = Table("growing", (OWN_ROWS,), fresh=True)
 CHANGING = Table("changing", (OWN_ROWS,), fresh=True)
+WATCHED = Table("watched", (OWN_ROWS,), settings=(("LOG_REQUESTS", "true"),))
 SHARED = Table("shared", (SHARED_ROWS,), warm_up=SHARED_LIST)
 RESTORED = Table("restored", (MILLION_ROWS,), autovacuum=False)
 ANALYZED = Table("analyzed", (MILLION_ROWS,), autovacuum=False, analyzed=True)
@@ -163,6 +166,8 @@ SCENARIOS = (
     Scenario("get-20", "get of 20 keys", GET_20, targets=(over("get", 0.6, "get of one key"),)),
     Scenario("rate-50", "overwrites at a fixed 50 % of saturation", OVERWRITES, sides=PEER, rate=0.5),
     Scenario("rate-80", "overwrites at a fixed 80 % of saturation", OVERWRITES, sides=PEER, rate=0.8),
+    Scenario("watched", "overwrites with a request log", OVERWRITES,
+             WATCHED, targets=(over(SATURATION, 0.9, "without"),)),
     Scenario("nginx", "overwrites through nginx", OVERWRITES, through_nginx=True),
     Scenario("growth", "new keys only, from an empty database", NEW_KEYS, EMPTY, PEER, length=6,
              targets=(over_fastify(1.25), STEADINESS)),

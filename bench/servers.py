@@ -71,7 +71,7 @@ class Servers:
         ours: list[str | Path] = [sys.executable, "manage.py", "serve"]
         command = ours if side == OURS else [program("node"), self._install_fastify() / "server.js"]
         port = _free_port()
-        environment = self._environment(self._cluster.url_of(side, table)) | {"PORT": str(port)}
+        environment = self._environment(self._cluster.url_of(side, table)) | {"PORT": str(port)} | dict(table.settings)
         return self._running(command, environment, port)
 
     @contextmanager
@@ -100,6 +100,7 @@ class Servers:
             "DATABASE_URL": database_url,
             "HOST": "127.0.0.1",
             "WORKERS": "2",
+            "LOG_REQUESTS": "false",  # the peer has no log either
             "SECRET_KEY": secrets.token_urlsafe(50),
             "ALLOWED_HOSTS": "127.0.0.1",
             "JWT_ISSUER": ISSUER,

@@ -21,7 +21,6 @@ MIN_SECRET_KEY_CHARS = 50
 EFFECTIVE = {
     "REST_FRAMEWORK": {
         "DEFAULT_SCHEMA_CLASS",
-        "DEFAULT_THROTTLE_CLASSES",
         "DEFAULT_THROTTLE_RATES",
         "EXCEPTION_HANDLER",
         "NUM_PROXIES",
@@ -54,6 +53,14 @@ def _service() -> list[CheckMessage]:
         found.append(Error("DEBUG is on and HOST is not a loopback address; change one of them.", id="userdata.E001"))
     if len(settings.SECRET_KEY) < MIN_SECRET_KEY_CHARS:
         found.append(Error(f"SECRET_KEY must have at least {MIN_SECRET_KEY_CHARS} characters.", id="userdata.E002"))
+    if settings.RATE_LIMIT and not settings.REDIS_URL and not settings.DEBUG:
+        found.append(
+            checks.Warning(
+                "RATE_LIMIT is set without REDIS_URL: each worker counts by itself, so callers may send several times"
+                " as much.",
+                id="userdata.W003",
+            )
+        )
     return found
 
 

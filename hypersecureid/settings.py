@@ -6,22 +6,45 @@ unsafely is refused by `hypersecureid.checks`. docs/configuration.md describes e
 """
 
 import os
+import re
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
-from environs import FileAwareEnv, validate
+from environs import FileAwareEnv, ValidationError, validate
 from environs.exceptions import EnvError, EnvValidationError
 from psycopg import ProgrammingError
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from hypersecureid import logs
+
+VERSION = "1.0.0"
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = FileAwareEnv(strip_whitespace=True)
 _at_least_one = validate.Range(min=1)
+
+_is_rate = validate.Regexp(
+    r"([1-9][0-9]{0,8}/(s|sec|second|m|min|minute|h|hour|d|day))?\Z",
+    error="Must be a number of requests and a time, such as 600/min or 10/second.",
+)
+
+
+def _is_redis_url(url: str) -> None:
+    """Raise `ValidationError` unless it is a URL of a Redis or empty. It may hold a password, so it stays unsaid."""
+    try:
+        parts = urlsplit(url)
+        known = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"} if parts.scheme == "rediss" else set()
+        asked = set(parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        port = parts.port
+    except ValueError:
+        parts, known, asked, port = urlsplit(""), set(), set(), None
+    is_good = parts.scheme in {"redis", "rediss"} and parts.hostname and port != 0 and asked <= known
+    if url and not (is_good and re.fullmatch("(/[0-9]{0,3})?", parts.path) and not parts.fragment):
+        raise ValidationError("Must be a URL such as redis://user:password@host:6379/0, or rediss://… for TLS.")
 
 
 def _host_is_loopback(host: str) -> bool:
@@ -36,6 +59,7 @@ try:
     SECRET_KEY = env.str("SECRET_KEY")
     ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS")
     LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
+    LOG_REQUESTS = env.bool("LOG_REQUESTS", True)
 
     # Where the service listens.
     HOST = env.str("HOST", "127.0.0.1")
@@ -44,6 +68,7 @@ try:
     HTTPS_PROXY_HEADERS = env.bool("TRUST_PROXY_HEADERS", False)
 
     DATABASE_URL = env.str("DATABASE_URL")
+    DATABASE_PREPARED_STATEMENTS = env.bool("DATABASE_PREPARED_STATEMENTS", True)
 
     # Access tokens: who issued them, for whom, and the one source of the keys that verify them.
     JWT_ISSUER = env.str("JWT_ISSUER", "")
@@ -70,27 +95,30 @@ try:
     MAX_KEYS_PER_REQUEST = env.int("MAX_KEYS_PER_REQUEST", 100, validate=validate.Range(min=1, max=10_000))
     MAX_VALUES_BYTES = env.int("MAX_VALUES_BYTES", 8 * 2**20, validate=validate.Range(min=1, max=512 * 2**20))
 
-    _database = dj_database_url.parse(DATABASE_URL)
-    make_conninfo(**_database.get("OPTIONS", {}))
+    # How many requests a user may send by an app, and where they are counted for all workers together.
+    RATE_LIMIT = env.str("RATE_LIMIT", "", validate=_is_rate)
+    REDIS_URL = env.str("REDIS_URL", "", validate=_is_redis_url)
+
+    # By PostgreSQL's own rules, so that what works for psql works here: several hosts, a socket's folder, any option.
+    _database: dict[str, Any] = dict(conninfo_to_dict(DATABASE_URL))
 except EnvValidationError as problem:
     reasons = problem.error_messages if isinstance(problem.error_messages, list) else [str(problem).rstrip(".")]
     raise ImproperlyConfigured(f"{str(problem).partition(':')[0]}: {' '.join(map(str, reasons))}") from problem
 except EnvError as problem:
     raise ImproperlyConfigured(f"{problem}.") from problem
-except ProgrammingError as problem:
-    raise ImproperlyConfigured("DATABASE_URL has an option that PostgreSQL does not know.") from problem
-except dj_database_url.UnknownSchemeError as problem:
-    raise ImproperlyConfigured("DATABASE_URL must be a URL such as postgresql://user:password@host/name.") from problem
-except (dj_database_url.ParseError, ValueError) as problem:
+except ProgrammingError:
     # The URL may hold a password, so the cause's own words, which may quote it, stay unsaid.
-    unreadable = problem.args[0] if "readable file" in str(problem) else "DATABASE_URL is not a valid URL."
-    raise ImproperlyConfigured(unreadable) from None
+    raise ImproperlyConfigured(
+        "DATABASE_URL is no URL such as postgresql://user:password@host/name, or has an unknown option."
+    ) from None
+except ValueError as problem:
+    raise ImproperlyConfigured(str(problem)) from None
 
 for _name in env.dump():
     if _name in os.environ and f"{_name}_FILE" in os.environ:
         raise ImproperlyConfigured(f"Both {_name} and {_name}_FILE are set; set one of them.")
 
-if _database["ENGINE"] != "django.db.backends.postgresql" or not _database["NAME"]:
+if not DATABASE_URL.startswith(("postgresql://", "postgres://")) or not _database.get("dbname"):
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: postgresql://user:password@host/name.")
 
 PUBLIC_BIND = not _host_is_loopback(HOST)
@@ -150,10 +178,15 @@ TEMPLATES = [
 
 # The admin and the migrations use this connection; the API has its own, in userdata/storage/pool.py.
 DATABASES = {
-    "default": _database
-    | {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _database.pop("dbname"),
+        "USER": _database.pop("user", ""),
+        "PASSWORD": _database.pop("password", ""),
+        "HOST": _database.pop("host", ""),
+        "PORT": _database.pop("port", ""),
         "CONN_MAX_AGE": 0,  # pages are drawn in threads that end with them
-        "OPTIONS": {"connect_timeout": 2} | _database.get("OPTIONS", {}),
+        "OPTIONS": {"connect_timeout": 2} | _database,
     }
 }
 
@@ -196,7 +229,7 @@ CORS_EXPOSE_HEADERS = ["Retry-After", "WWW-Authenticate", "X-Request-Id", "X-Res
 SPECTACULAR_SETTINGS = {
     "TITLE": "HyperSecureID user data",
     "DESCRIPTION": "Small values that apps keep for their users.",
-    "VERSION": "1.0.0",
+    "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
 }
 

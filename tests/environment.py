@@ -18,10 +18,13 @@ os.environ.update(
     JWT_PUBLIC_KEY=public_pem(RSA_KEY),
     JWT_ALGORITHMS="RS256",
     JWT_IDENTITY_PROVIDERS="telegram,google",
+    LOG_REQUESTS="false",  # most tests of logs are of the other lines
     PROMETHEUS_MULTIPROC_DIR=tempfile.mkdtemp(prefix="userdata-metrics-"),
 )
 # What a developer has set for `make run` is not meant for the tests.
 for name in ("DEBUG", "HOST", "PORT", "WORKERS", "JWT_SECRET", "JWT_AUDIENCE", "JWT_JWKS_URL", "CORS_ALLOWED_ORIGINS"):
+    os.environ.pop(name, None)
+for name in ("RATE_LIMIT", "REDIS_URL"):
     os.environ.pop(name, None)
 
 # A shell starts what runs in its background with Ctrl-C ignored, and so would be what the tests start.

@@ -21,7 +21,7 @@ from rest_framework.exceptions import (
     ValidationError,
 )
 
-from userdata import identity, storage
+from userdata import identity, metrics, storage
 from userdata.responses import Answer
 from userdata.results import COMMON, Outcome
 
@@ -135,6 +135,7 @@ def answer(exception: Exception, context: Mapping[str, Any]) -> HttpResponse:
         outcome, status_code, detail = told
     else:
         outcome, status_code, detail = Outcome.SERVICE_UNAVAILABLE, 500, ""
+        metrics.ERRORS.inc()
         log.error("unforeseen error", request_id=view.trace_id, path=view.request.path, exc_info=exception)
     if status_code == status.HTTP_405_METHOD_NOT_ALLOWED:
         headers["Allow"] = "POST"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from inspect import isawaitable
+from time import perf_counter
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
@@ -19,6 +20,7 @@ from userdata.exceptions import InvalidParameters, TooManyKeys
 from userdata.identity import Principal
 from userdata.models import AccessScope
 from userdata.permissions import HasRequiredScopes, ProvesOwner
+from userdata.request_log import RequestLog
 from userdata.responses import Answer, new_trace_id
 from userdata.results import Outcome, Results
 from userdata.serializers import Params, UserDataSerializer, can_be_key, check_key
@@ -26,6 +28,7 @@ from userdata.service import Service
 from userdata.storage import Name, Owner, Store
 from userdata.storages import BASIC, Storage
 from userdata.text import CONTROL, is_unicode
+from userdata.throttling import FairUse
 
 Fields = dict[str, Any]
 
@@ -41,6 +44,7 @@ class UserDataView(APIView):
 
     authentication_classes = [AccessTokenAuthentication]
     permission_classes = [HasRequiredScopes, ProvesOwner]
+    throttle_classes = [FairUse]
     http_method_names = ["post"]
     default_response_headers: ClassVar[dict[str, str]] = {}
 
@@ -63,6 +67,8 @@ class UserDataView(APIView):
 
     body = parsers.Body()
     trace_id = ""
+    started = 0.0  # by `perf_counter`
+    principal: Principal | None = None
 
     @classmethod
     def as_view(cls, *, storage: Storage, results: Results, **initkwargs: Any) -> Any:  # type: ignore[override]
@@ -91,6 +97,7 @@ class UserDataView(APIView):
         return self.finalize_response(drf_request, response, *args, **kwargs)  # type: ignore[arg-type]
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        self.started = perf_counter()
         given = request.META.get("HTTP_X_REQUEST_ID", "")
         self.trace_id = given if given and _trace_id.fullmatch(given) else new_trace_id()
         drf_request = Request(request, authenticators=self.authenticators)
@@ -106,7 +113,7 @@ class UserDataView(APIView):
         self.body = parsers.parsed(content, http.META.get("CONTENT_TYPE", ""))
         await self.perform_authentication(request)
         self.check_permissions(request)
-        self.check_throttles(request)
+        await self.check_throttles(request)
 
     def get_permissions(self) -> Sequence[BasePermission]:
         return self.permissions
@@ -122,8 +129,22 @@ class UserDataView(APIView):
                 found = await found
             if found is not None:
                 request.user, request.auth = found
+                self.principal = found[0]
                 return
         raise NotAuthenticated
+
+    async def check_throttles(self, request: Request) -> None:  # type: ignore[override]
+        """As DRF does it, but for awaiting those that wait."""
+        waits: list[float | None] = []
+        for throttle in self.get_throttles():
+            allowed: Any = throttle.allow_request(request, self)
+            if isawaitable(allowed):
+                allowed = await allowed
+            if not allowed:
+                waits.append(throttle.wait())
+        if waits:
+            longest = max((wait for wait in waits if wait is not None), default=None)
+            self.throttled(request, longest)  # type: ignore[arg-type]
 
     def permission_denied(self, request: Request, message: str | None = None, code: str | None = None) -> NoReturn:
         """Whoever comes so far is authenticated; DRF would ask the authenticators once more."""
@@ -150,16 +171,29 @@ class UserDataView(APIView):
         detail: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> HttpResponse:
-        metrics.answers(self.storage.name, self.name, outcome.name).inc()
-        return Answer(
+        if self.storage.always_200 and status != 405:
+            status = 200
+        answer = Answer(
             self.results[outcome],
             self.body.request_id,
             self.empty if fields is None else fields,
-            status=200 if self.storage.always_200 and status != 405 else status,
+            status=status,
             detail=detail,
             headers={**self.action_headers, **headers} if headers else self.action_headers,
             trace_id=self.trace_id,
         )
+        self.record(outcome, status, detail)
+        return answer
+
+    def record(self, outcome: Outcome, status: int, detail: str) -> None:
+        """What operators see of an answer: its numbers, and its line in the log."""
+        seconds = perf_counter() - self.started
+        name, http = outcome.name, self.request._request
+        metrics.answers(self.storage.name, self.name, name, status).inc()
+        metrics.durations(self.storage.name, self.name).observe(seconds)
+        log: RequestLog | None = http.scope["service"].request_log  # type: ignore[attr-defined]
+        if log is not None:
+            log.write(self.trace_id, http.path, status, self.results[outcome], name, seconds, self.principal, detail)
 
     def authorize(self, principal: Principal) -> None:
         self.storage.authorize(principal, self.required_scopes)

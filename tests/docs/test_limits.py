@@ -8,7 +8,7 @@ import pytest
 from hypersecureid import gunicorn
 from tests.conftest import PROJECT
 from tests.docs.pages import API
-from userdata import parsers, serializers
+from userdata import parsers, rate_limit, serializers
 from userdata.identity import provider
 from userdata.storage import deadlines, pool
 
@@ -44,6 +44,8 @@ def unwrapped(page: Path) -> str:
         (OPERATIONS, f"a pool of {{}} to {pool.MAX_CONNECTIONS} connections", pool.MIN_CONNECTIONS),
         (OPERATIONS, "leave room for {} per worker", pool.MAX_CONNECTIONS),
         (PROJECT / "docs/configuration.md", "has up to {} connections to the database", pool.MAX_CONNECTIONS),
+        (OPERATIONS, "Redis has {} seconds for all", rate_limit.REDIS_SECONDS),
+        (OPERATIONS, "over at most {} connections from each worker", rate_limit.MAX_CONNECTIONS),
         (IDENTITY, "at most once in {:.0f} seconds", provider.COOLDOWN_SECONDS),
         (IDENTITY, "wait up to {:.0f} seconds", provider.WAIT_SECONDS),
         (IDENTITY, "intervals of up to {:.0f} seconds", provider.LONGEST_BACK_OFF_SECONDS),

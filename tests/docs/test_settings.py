@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import Counter
 
 from hypersecureid import database_problems
 from tests.conftest import PROJECT
 from tests.docs.pages import blocks, table, tables
-from userdata import metrics
 from userdata.identity import Configuration, Identity
 
 CONFIGURATION = PROJECT / "docs/configuration.md"
@@ -118,10 +116,3 @@ def test_every_sentence_about_the_database_is_explained() -> None:
 
     assert len(sentences) > 5
     assert {row[0] for row in shown} == sentences | {"usable"}
-
-
-def test_every_counter_is_explained() -> None:
-    counters = [each for each in vars(metrics).values() if isinstance(each, Counter)]
-    names = {f"{metric.name}_total" for each in counters for metric in each.describe()}
-
-    assert {row[0].strip("`") for row in table(OPERATIONS, "counter").rows} == names

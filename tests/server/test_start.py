@@ -76,6 +76,15 @@ REFUSED: dict[str, tuple[dict[str, str | None], tuple[str, ...]]] = {
     "longer keys than an index holds": ({"MAX_KEY_CHARS": "1000"}, ("MAX_KEY_CHARS",)),
     "a boolean that is none": ({"DEBUG": "maybe"}, ("DEBUG",)),
     "an unknown LOG_LEVEL": ({"LOG_LEVEL": "LOUD"}, ("LOG_LEVEL",)),
+    "a rate of requests without a time": ({"RATE_LIMIT": "600"}, ("RATE_LIMIT", "600/min")),
+    "a rate of no requests": ({"RATE_LIMIT": "0/min"}, ("RATE_LIMIT",)),
+    "a rate for a time that is none": ({"RATE_LIMIT": "9/moment"}, ("RATE_LIMIT",)),
+    "a REDIS_URL that does not parse": ({"REDIS_URL": f"redis://u:{PASSWORD}@[::1/0"}, ("REDIS_URL",)),
+    "a REDIS_URL of something else": ({"REDIS_URL": f"http://u:{PASSWORD}@h:6379"}, ("REDIS_URL",)),
+    "a REDIS_URL that is a password": ({"REDIS_URL": PASSWORD}, ("REDIS_URL",)),
+    "a REDIS_URL with a time limit": ({"REDIS_URL": f"redis://:{PASSWORD}@h?socket_timeout=9"}, ("REDIS_URL",)),
+    "a REDIS_URL with a port too high": ({"REDIS_URL": f"redis://:{PASSWORD}@h:65536"}, ("REDIS_URL",)),
+    "a REDIS_URL twice": ({"REDIS_URL": "redis://h", "REDIS_URL_FILE": "/dev/null"}, ("REDIS_URL", "REDIS_URL_FILE")),
     "an origin without a scheme": ({"CORS_ALLOWED_ORIGINS": "page.example"}, ("CORS_ALLOWED_ORIGINS",)),
     "a secret twice": ({"JWT_SECRET_FILE": "/dev/null"}, ("JWT_SECRET", "JWT_SECRET_FILE")),
     "a file that is not there": ({"JWT_SECRET": None, "JWT_SECRET_FILE": "/nowhere/secret"}, ("JWT_SECRET_FILE",)),
@@ -146,6 +155,7 @@ def test_it_refuses_to_start_with(attempts: dict[str, Future[Attempt]], name: st
     [
         ("REST_FRAMEWORK", {"DEFAULT_PARSER_CLASSES": []}),
         ("REST_FRAMEWORK", {"DEFAULT_AUTHENTICATION_CLASSES": []}),
+        ("REST_FRAMEWORK", {"DEFAULT_THROTTLE_CLASSES": []}),
         ("SIMPLE_JWT", {"SIGNING_KEY": SECRET}),
     ],
 )

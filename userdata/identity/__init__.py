@@ -9,6 +9,7 @@ from userdata.identity.keys import FixedKey, KeyStatus, KeysUnavailable
 from userdata.identity.principal import Principal, normalise_wallet
 from userdata.identity.provider import ProviderKeys
 from userdata.identity.verified import VerifiedTokens
+from userdata.metrics import TOKENS_KNOWN, TOKENS_NEW
 
 __all__ = [
     "Configuration",
@@ -57,7 +58,10 @@ class Identity:
         """
         trusted, digest = self._configuration, sha256(token).digest()
         verified = self._verified.get(digest, self._keys.generation)
-        if verified is None:
+        if verified is not None:
+            TOKENS_KNOWN.inc()
+        else:
+            TOKENS_NEW.inc()
             claims = await verify_signature(token, self.algorithms, self._keys.find)
             verified = read_claims(claims, trusted.issuer, trusted.audience, self._account_claims)
             # Nothing was awaited since the key was found: it is of the generation of this moment.

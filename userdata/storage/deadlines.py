@@ -19,7 +19,7 @@ assert LOCK < STATEMENT < RESPONSE
 assert ARRIVAL >= 0.6
 
 # In the background, where no request waits.
-CONNECT = 3.0  # for one host of DATABASE_URL (connect_timeout)
+CONNECT = 2.0  # for one host of DATABASE_URL (connect_timeout)
 CANCEL = 0.5  # until the server has ended a statement that was cancelled; then its connection is closed
 RECONNECT = 0.5  # until a failed attempt to connect is repeated once; the next request begins another
 

@@ -4,7 +4,7 @@ import asyncio
 import select
 import time
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import psycopg
 from psycopg.errors import ReadOnlySqlTransaction
@@ -33,11 +33,21 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
         return bool(poll.poll(0))
 
 
+class Numbers(NamedTuple):
+    """What a pool has and lends now, and how many had to wait for a connection since it was last asked."""
+
+    in_use: int
+    idle: int
+    waiting: int
+    waited: int
+
+
 class Pool:
     """This worker's connections to the database."""
 
-    def __init__(self, parameters: Mapping[str, Any]) -> None:
-        """`parameters`: psycopg's for connecting."""
+    def __init__(self, parameters: Mapping[str, Any], *, prepare: bool = True) -> None:
+        """`parameters`: psycopg's for connecting. `prepare`: whether a session keeps prepared statements."""
+        self._prepare = prepare
         self.cause: psycopg.Error | None = None
         """Why the last attempt to connect failed; None after a success."""
         self._pool = AsyncConnectionPool(
@@ -75,7 +85,7 @@ class Pool:
         await self._pool.close(timeout=deadlines.CONNECTION)
 
     async def execute(self, statement: str, parameters: dict[str, Any], ends: float | None = None) -> list[TupleRow]:
-        """The rows of a statement, which is prepared on each connection at its first use there.
+        """The rows of a statement, which is prepared on each connection at its first use there if it may be.
 
         `ends`, for a statement that writes: when its callers are told, by the monotonic clock. Then the parameter
         `expires` is added, the server's time after which the statement has to do nothing.
@@ -103,6 +113,11 @@ class Pool:
         """Replace all connections; each new one compares the clocks anew."""
         await self._pool.drain()
 
+    def numbers(self) -> Numbers:
+        counted = self._pool.pop_stats()
+        waiting, waited = counted.get("requests_waiting", 0), counted.get("requests_queued", 0)
+        return Numbers(len(self._sent), counted.get("pool_available", 0), waiting, waited)
+
     async def _execute(self, statement: str, parameters: dict[str, Any], ends: float | None) -> list[TupleRow]:
         connection = await self._borrow()
         task = asyncio.current_task()
@@ -111,7 +126,7 @@ class Pool:
         try:
             if ends is not None:
                 parameters["expires"] = connection.clock + ends - deadlines.STATEMENT
-            cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
+            cursor = await connection.execute(statement, parameters, prepare=self._prepare, binary=True)
             return await cursor.fetchall()
         except ReadOnlySqlTransaction:
             await connection.close()  # the next connection may find a server, or a setting, that takes writes

@@ -24,6 +24,7 @@ from userdata.storage.exceptions import (
 )
 from userdata.storage.items import Name, Owner, Place, Read, Row, Write, first_end, merged
 from userdata.storage.pool import Pool
+from userdata.storage.watch import PoolWatch
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +47,8 @@ class Store:
 
     def __init__(self, parameters: dict[str, Any]) -> None:
         """`parameters`: psycopg's for connecting."""
-        self._pool = Pool(parameters)
+        self._pool = Pool(parameters, prepare=settings.DATABASE_PREPARED_STATEMENTS)
+        self._watch = PoolWatch(self._pool)
         self._writes: Batcher[Write, None] = GroupCommit(self._commit, at_once=2, max_weight=MAX_BATCH_BYTES)
         self._slow_writes: Batcher[Write, None] = GroupCommit(self._commit_apart, at_once=2, max_weight=MAX_BATCH_BYTES)
         self._reads: Batcher[Read, dict[int, str]] = Batcher(self._get, at_once=2, max_weight=MAX_BATCH_KEYS)
@@ -56,8 +58,10 @@ class Store:
     async def open(self) -> None:
         """Begin to connect; statements may be asked for at once."""
         await self._pool.open()
+        self._watch.start()
 
     async def close(self) -> None:
+        await self._watch.close()
         await self._pool.close()
 
     async def put(self, owner: Owner, app: str, key: str, value: str, access_scope: int) -> None:
@@ -244,7 +248,12 @@ class Store:
     async def _execute(
         self, statement: str, parameters: dict[str, Any], ends: float | None = None
     ) -> Sequence[TupleRow]:
-        rows = await self._pool.execute(statement, parameters, ends)
+        try:
+            rows = await self._pool.execute(statement, parameters, ends)
+        except psycopg.Error as cause:
+            # What went wrong in connecting is what the pool's own error came from.
+            metrics.store_failed(cause.sqlstate, had_connection=cause.__cause__ is None)
+            raise
         if self._is_out:
             log.warning("the database can be used again")
             self._is_out = False
