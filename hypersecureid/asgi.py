@@ -105,6 +105,7 @@ class Application:
         require_safe_settings()
         self._api = ApiHandler()
         self._service: Service | None = None
+        self._is_ending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -118,7 +119,9 @@ class Application:
         scope["service"] = self._service
         names = {name for name, _ in scope["headers"]}
         if b"upgrade" in names:
-            receive, send = _without_upgrade(receive, send, has_chunks=b"transfer-encoding" in names)
+            receive, send = _without_upgrade(receive, has_chunks=b"transfer-encoding" in names), _closing(send)
+        elif self._is_ending:
+            send = _closing(send)
         if scope["path"].startswith(LEAN):
             await self._api(scope, receive, send)
         else:
@@ -127,6 +130,10 @@ class Application:
     async def start(self) -> None:
         self._service = Service.from_settings()
         await self._service.start()
+
+    def end_connections(self) -> None:
+        """From now on each connection is closed by an answer, which tells its peer not to use it again."""
+        self._is_ending = True
 
     async def close(self) -> None:
         if self._service is not None:
@@ -163,8 +170,8 @@ class Application:
         await _pages(scope, read_already, send)
 
 
-def _without_upgrade(receive: Receive, send: Send, *, has_chunks: bool) -> tuple[Receive, Send]:
-    """Answer in HTTP/1.1 a request that asks for another protocol, and close its connection.
+def _without_upgrade(receive: Receive, *, has_chunks: bool) -> Receive:
+    """For a request that asks for another protocol, and is answered in HTTP/1.1.
 
     uvicorn's parser drops the body of such a request, and takes what comes of it later for the next request. That a
     body with a length was dropped is seen by its length; one in chunks just seems empty.
@@ -174,12 +181,18 @@ def _without_upgrade(receive: Receive, send: Send, *, has_chunks: bool) -> tuple
         message = await receive()
         return message if message.get("body") or message.get("more_body") else {"type": "http.disconnect"}
 
+    return receive_unless_dropped if has_chunks else receive
+
+
+def _closing(send: Send) -> Send:
+    """Close the connection with the answer."""
+
     async def send_and_close(message: Any) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
         await send(message)
 
-    return (receive_unless_dropped if has_chunks else receive), send_and_close
+    return send_and_close
 
 
 application = Application()

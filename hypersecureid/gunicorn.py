@@ -1,5 +1,6 @@
 """gunicorn's settings; `manage.py serve` runs it with this file."""
 
+import asyncio
 import gc
 import logging
 import os
@@ -14,6 +15,7 @@ from gunicorn.workers.base import Worker
 from prometheus_client import multiprocess
 from uvicorn_worker import UvicornWorker
 
+DRAIN_SECONDS = 0.5  # in which an ending worker still takes requests, and closes each connection by its answer
 MAX_CONNECTIONS = 2048  # of a worker; a request beyond them is answered with 503
 
 
@@ -37,11 +39,20 @@ class ServiceWorker(UvicornWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         logging.getLogger("uvicorn.error").propagate = True  # to the handler that all loggers share
+        self._end: Any = None
 
     async def callback_notify(self) -> None:
         await super().callback_notify()
+        if self._end is None:  # uvicorn has set its handlers by now
+            self._end = signal.signal(signal.SIGTERM, self._drain)
         if os.getppid() != self.ppid:
             os.kill(os.getpid(), signal.SIGTERM)
+
+    def _drain(self, sig: int, frame: Any) -> None:
+        """A proxy may be sending on a connection that looks idle here, so none is closed without an answer yet."""
+        signal.signal(sig, self._end)
+        self.wsgi.end_connections()
+        asyncio.get_running_loop().call_later(DRAIN_SECONDS, os.kill, os.getpid(), sig)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGQUIT, by which gunicorn passes a SIGINT of its own on; uvicorn ends by SIGTERM."""
