@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def test_the_readme_call_works(development_server: Server, notes: str, stored: A
 def run(commands: Sequence[str], server: Server, token: str) -> list[str]:
     """What each of the commands prints, in one shell, in which `make -s token` is what it stands for."""
     script = f"""
-        make() {{ [ "$1 $2" = "-s token" ] && shift 2 && env "$@" {" ".join(MINT)}; }}
+        make() {{ [ "$1 $2" = "-s token" ] && shift 2 && env "$@" {shlex.join(MINT)}; }}
         TOKEN={token}
     """ + f"printf '{NEXT_BLOCK}'\n".join(["", *commands])
     done = subprocess.run(
