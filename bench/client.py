@@ -136,7 +136,7 @@ def install_vegeta(folder: Path) -> Path:
 
 def program(name: str) -> Path:
     """The program's path. Raises `NotRun`."""
-    found = shutil.which(name)
+    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")  # nginx is there
     if found is None:
         raise NotRun(f"{name} is not installed; bench/README.md says how")
     return Path(found)

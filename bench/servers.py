@@ -79,17 +79,8 @@ class Servers:
         """The compose stack's nginx in front of a server, with room for one address to send all. Raises `NotRun`."""
         port, folder = _free_port(), self._scratch / "nginx"
         folder.mkdir(exist_ok=True)
-        given = {
-            "LISTEN_HTTP": f"127.0.0.1:{port}",
-            "UPSTREAM": urlsplit(behind.url).netloc,
-            "REQUESTS_PER_SECOND": "100000",
-        }
-        # TLS is not measured.
-        text = re.sub(r"^.*(LISTEN_HTTPS|TLS_CERTIFICATE).*$", "", NGINX.read_text(), flags=re.MULTILINE)
-        (folder / "nginx.conf").write_text(re.sub(r"\$\{([A-Z_]+)\}", lambda name: given.get(name[1], "0"), text))
-        user = " user root;" if os.getuid() == 0 else ""
-        options = ["-p", f"{folder}/", "-c", f"{folder}/nginx.conf", "-g", f"daemon off;{user}"]
-        with self._running([program("nginx"), *options], os.environ, port) as server:
+        command = nginx_command(folder, port, urlsplit(behind.url).netloc)
+        with self._running(command, os.environ, port) as server:
             yield server
 
     def _environment(self, database_url: str) -> dict[str, str]:
@@ -129,6 +120,15 @@ class Servers:
             yield server
         finally:
             _end(process)
+
+
+def nginx_command(folder: Path, port: int, upstream: str) -> list[str | Path]:
+    """Runs the compose stack's nginx, without TLS, and with room for one address to send all. Raises `NotRun`."""
+    given = {"LISTEN_HTTP": f"127.0.0.1:{port}", "UPSTREAM": upstream, "REQUESTS_PER_SECOND": "100000"}
+    text = re.sub(r"^.*(LISTEN_HTTPS|TLS_CERTIFICATE).*$", "", NGINX.read_text(), flags=re.MULTILINE)
+    (folder / "nginx.conf").write_text(re.sub(r"\$\{([A-Z_]+)\}", lambda name: given.get(name[1], "0"), text))
+    user = " user root;" if os.getuid() == 0 else ""
+    return [program("nginx"), "-p", f"{folder}/", "-c", f"{folder}/nginx.conf", "-g", f"daemon off;{user}"]
 
 
 def _free_port() -> int:

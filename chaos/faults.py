@@ -48,8 +48,7 @@ class Fault:
 
 def kill_database(site: Site, seconds: float) -> Done:
     began = time.monotonic()
-    site.signal_database(signal.SIGKILL)
-    site.database.stop()
+    site.kill_database()
     time.sleep(seconds)
     site.database.start()
     return Done(began, time.monotonic())
@@ -168,8 +167,7 @@ def read_only(site: Site) -> Done:
 def failover(site: Site) -> Done:
     assert site.standby
     began = time.monotonic()
-    site.signal_database(signal.SIGKILL)
-    site.database.stop()
+    site.kill_database()
     time.sleep(1)
     site.database = site.standby
     site.execute("SELECT pg_promote()")
@@ -198,8 +196,7 @@ def failover_from_cut_off(site: Site) -> Done:
     (receiver,) = execute(site.standby, "SELECT pid FROM pg_stat_wal_receiver")[0]
     os.kill(receiver, signal.SIGSTOP)
     time.sleep(4)
-    site.signal_database(signal.SIGKILL)
-    site.database.stop()
+    site.kill_database()
     os.kill(receiver, signal.SIGKILL)
     # Without its receiver, killed in mid-air, the standby begins anew from its log; it can be promoted then.
     time.sleep(1)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
+from bench.client import NotRun
 from chaos import site
 from chaos.checker import Problem, check
 from chaos.faults import ANSWER, BROKEN, CLIENT, FAULTS, Done, Fault
 from chaos.history import REFUSED, TOLD, Operation
 from chaos.load import Load, Plan
-from chaos.site import NotRun, Site
+from chaos.site import Site
 
 BEFORE, AFTER = 2.0, 3.0  # seconds of load around the fault
 COLUMNS = [

@@ -1,7 +1,6 @@
 """The service, its database, and what stands between: real processes."""
 
 import os
-import re
 import shutil
 import signal
 import socket
@@ -18,21 +17,18 @@ import httpx2 as httpx
 import psutil
 import psycopg
 
+from bench.client import NotRun, program
+from bench.servers import nginx_command
 from hypersecureid.local import temporary
 from hypersecureid.local.postgres import Postgres
 from hypersecureid.local.programs import BINARIES, server_programs
 from tests.tokens import ISSUER, RSA_KEY, public_pem, token
 
 ROOT = Path(__file__).resolve().parent.parent
-NGINX = ROOT / "deploy" / "nginx" / "nginx.conf.template"
 TOXIPROXY = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0"
 USERS = [f"00000000-0000-4000-8000-00000000000{number}" for number in range(4)]
 MAX_CONNECTIONS = 40
 START_SECONDS = 40
-
-
-class NotRun(Exception):
-    """Something that the fault needs is missing."""
 
 
 def tokens() -> dict[str, str]:
@@ -152,6 +148,10 @@ class Site:
         """To all its processes."""
         signal_server(self.database, number)
 
+    def kill_database(self) -> None:
+        self.signal_database(signal.SIGKILL)
+        self.database.stop()
+
     def rows(self, prefix: str) -> dict[tuple[str, str], tuple[str, int]]:
         rows = self.execute("SELECT owner_id, key, value, revision FROM userdata_storedvalue")
         return {(owner, key): (value, revision) for owner, key, value, revision in rows if key.startswith(prefix)}
@@ -202,23 +202,12 @@ def plain() -> Iterator[Site]:
 @contextmanager
 def behind_nginx() -> Iterator[Site]:
     """Two instances behind the shipped nginx configuration."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if not program:
-        raise NotRun("nginx is not installed")
+    program("nginx")
     with _database() as (stack, folder, database):
         services = [_serve(stack, database.url, folder) for _ in range(2)]
         port = free_port()
-        given = {
-            "LISTEN_HTTP": f"127.0.0.1:{port}",
-            "UPSTREAM": f"127.0.0.1:{services[0].port}; server 127.0.0.1:{services[1].port}",
-            "REQUESTS_PER_SECOND": "100000",
-        }
-        text = re.sub(r"^.*(LISTEN_HTTPS|TLS_CERTIFICATE).*$", "", NGINX.read_text(), flags=re.MULTILINE)
-        configuration = folder / "nginx.conf"
-        configuration.write_text(re.sub(r"\$\{([A-Z_]+)\}", lambda name: given.get(name[1], "0"), text))
-        user = " user root;" if os.getuid() == 0 else ""
-        command: list[str | Path] = [program, "-p", f"{folder}/", "-c", configuration, "-g", f"daemon off;{user}"]
-        nginx = Process(command, os.environ, folder / "nginx.log")
+        upstream = f"127.0.0.1:{services[0].port}; server 127.0.0.1:{services[1].port}"
+        nginx = Process(nginx_command(folder, port, upstream), os.environ, folder / "nginx.log")
         stack.callback(nginx.stop)
         until(10, lambda: _listens("127.0.0.1", port), "nginx listens")
         yield Site(folder, database, services, f"http://127.0.0.1:{port}", nginx=nginx, stack=stack)

@@ -22,9 +22,10 @@ os.environ.update(
     PROMETHEUS_MULTIPROC_DIR=tempfile.mkdtemp(prefix="userdata-metrics-"),
 )
 # What a developer has set for `make run` is not meant for the tests.
-for name in ("DEBUG", "HOST", "PORT", "WORKERS", "JWT_SECRET", "JWT_AUDIENCE", "JWT_JWKS_URL", "CORS_ALLOWED_ORIGINS"):
-    os.environ.pop(name, None)
-for name in ("RATE_LIMIT", "REDIS_URL"):
+for name in (
+    *("DEBUG", "HOST", "PORT", "WORKERS", "JWT_SECRET", "JWT_AUDIENCE", "JWT_JWKS_URL", "CORS_ALLOWED_ORIGINS"),
+    *("RATE_LIMIT", "REDIS_URL", "DATABASE_PREPARED_STATEMENTS"),
+):
     os.environ.pop(name, None)
 
 # A shell starts what runs in its background with Ctrl-C ignored, and so would be what the tests start.

@@ -1,45 +1,22 @@
 """The service over a database that can be stopped, killed, frozen and locked."""
 
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from hypersecureid.local.postgres import Postgres
-from tests.conftest import PROJECT, Server
+from tests.conftest import Server
+from tests.databases import migrate, own_postgres
 from tests.faults.site import Site
-
-
-def migrate(url: str) -> None:
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "-v", "0"],
-        cwd=PROJECT,
-        env=os.environ | {"DATABASE_URL": url},
-        capture_output=True,
-        check=True,
-    )
 
 
 @pytest.fixture(scope="package")
 def running_site(django_db_setup: None, start_server: Callable[..., Server]) -> Iterator[Site]:
-    # Not below pytest's own folder, which another run of it may close to the user whom PostgreSQL runs as.
-    folder = Path(tempfile.mkdtemp(prefix="userdata-tests-"))
-    postgres = Postgres(folder / "data", "max_connections=40")
-    try:
-        postgres.start()
+    with own_postgres("max_connections=40") as postgres:
         migrate(postgres.url)
         server = start_server(wait="/readyz", DATABASE_URL=postgres.url, WORKERS="2", MAX_KEYS_PER_APP="2000")
         yield Site(postgres, server)
         server.stop()
         assert "Traceback" not in server.log.read_text()
-    finally:
-        postgres.close()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.conftest import Server
-from tests.faults.conftest import migrate
+from tests.databases import migrate
 from tests.faults.site import Site, assert_told, frozen, stopped
 
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'userdata'"

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import psycopg
 import pytest
 
-from hypersecureid.local.postgres import Postgres
 from tests.conftest import PROJECT, SET, Server, free_port
-from tests.faults.conftest import migrate
+from tests.databases import migrate, own_postgres
 from tests.faults.hosts import blackhole, far_away
 from tests.faults.site import OTHER_CALLS, call
+from tests.server.conftest import wait_until
+from tests.server.nginx import listens
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 LIMITS = (PROJECT / "deploy/pgbouncer/limits.sql").read_text()
@@ -28,19 +27,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[tuple[Postgres, int]]:
-    """A PostgreSQL that listens on a port."""
-    folder, port = Path(tempfile.mkdtemp(prefix="userdata-tests-")), free_port()
-    postgres = Postgres(folder / "data", "listen_addresses=127.0.0.1", f"port={port}", "fsync=off")
-    try:
-        os.environ["PGPORT"] = str(port)  # for the clients that wait for it
-        postgres.start()
-        migrate(f"postgresql://postgres@127.0.0.1:{port}/userdata")
-        yield postgres, port
-    finally:
-        del os.environ["PGPORT"]
-        postgres.close()
-        shutil.rmtree(folder)
+def database() -> Iterator[int]:
+    """The port of a PostgreSQL."""
+    port = free_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGPORT", str(port))  # for the clients that wait for it
+        with own_postgres("listen_addresses=127.0.0.1", f"port={port}", "fsync=off"):
+            migrate(f"postgresql://postgres@127.0.0.1:{port}/userdata")
+            yield port
 
 
 def put(server: Server, key: str) -> int | None:
@@ -49,10 +43,10 @@ def put(server: Server, key: str) -> int | None:
 
 @pytest.mark.parametrize("order", ["the dead one first", "the dead one last"])
 def test_of_two_hosts_the_one_that_answers_is_found(
-    database: tuple[Postgres, int], start_server: Callable[..., Server], order: str
+    database: int, start_server: Callable[..., Server], order: str
 ) -> None:
     with blackhole() as dead:
-        ports = [dead, database[1]] if order == "the dead one first" else [database[1], dead]
+        ports = [dead, database] if order == "the dead one first" else [database, dead]
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
         url = f"postgresql://postgres@{hosts}/userdata?target_session_attrs=read-write"
         started = time.monotonic()
@@ -64,10 +58,8 @@ def test_of_two_hosts_the_one_that_answers_is_found(
         server.stop()
 
 
-def test_it_works_at_300_ms_from_the_database(
-    database: tuple[Postgres, int], start_server: Callable[..., Server]
-) -> None:
-    with far_away(database[1], 0.3) as port:
+def test_it_works_at_300_ms_from_the_database(database: int, start_server: Callable[..., Server]) -> None:
+    with far_away(database, 0.3) as port:
         server = start_server(DATABASE_URL=f"postgresql://postgres@127.0.0.1:{port}/userdata", wait="/readyz")
 
         def use() -> Counter[int | None]:
@@ -85,12 +77,12 @@ def test_it_works_at_300_ms_from_the_database(
 
 @pytest.mark.proxy
 def test_behind_a_pooler_of_transactions_every_call_succeeds(
-    database: tuple[Postgres, int], start_server: Callable[..., Server], tmp_path: Path
+    database: int, start_server: Callable[..., Server], tmp_path: Path
 ) -> None:
     """Four sessions for the sixteen connections of two workers; statements of either run in any."""
-    with psycopg.connect(host="127.0.0.1", port=database[1], user="postgres", dbname="userdata") as connection:
+    with psycopg.connect(host="127.0.0.1", port=database, user="postgres", dbname="userdata") as connection:
         connection.execute(LIMITS.encode())
-    with pgbouncer(database[1], tmp_path) as port:
+    with pgbouncer(database, tmp_path) as port:
         server = start_server(
             DATABASE_URL=f"postgresql://postgres@127.0.0.1:{port}/userdata",
             DATABASE_PREPARED_STATEMENTS="false",
@@ -136,11 +128,8 @@ max_client_conn = 100
         command += ["-u", "nobody"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
-        while not any(each.laddr.port == port for each in psutil.Process(process.pid).net_connections("tcp4")):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: process.poll() is not None or listens(port), 10)
+        assert process.poll() is None
         yield port
     finally:
         process.terminate()

@@ -63,6 +63,22 @@ def test_told_to_end_it_answers_what_is_under_way_and_takes_nothing_new(
     assert "JWT_AUDIENCE is not set" in line
 
 
+def test_told_to_end_it_tells_its_peers_before_it_closes_their_connections(
+    own_server: Server, connect: Callable[[], Wire]
+) -> None:
+    """A proxy may have sent its next request on a connection that looks idle."""
+    kept = connect()
+    assert "connection" not in kept.call(request()).headers
+
+    own_server.process.send_signal(signal.SIGTERM)
+    while "connection" not in (reply := kept.call(request())).headers:
+        assert reply.body == OK
+
+    assert (reply.body, reply.headers["connection"]) == (OK, "close")
+    assert kept.is_closed(1)
+    assert own_server.process.wait(3) == 0
+
+
 def is_refused(port: int) -> bool:
     try:
         Wire(port).close()

@@ -215,20 +215,27 @@ def test_a_locked_table_is_told_to_all_in_time(run: Run, store: Store, stored: A
     assert run(told(put(store, "after"))) == [None]
 
 
+@contextmanager
+def refusing(rules: str) -> Iterator[None]:
+    """Each row that is written goes by these rules, in PL/pgSQL, before it is stored."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {rules} RETURN NEW; END $$;"
+            "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON userdata_storedvalue"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+        yield
+        cursor.execute("DROP FUNCTION refuse CASCADE")
+
+
 @pytest.fixture
 def index_build(stored: Any) -> Iterator[None]:
     """A key may be doubled, in spite of ON CONFLICT, while another unique index is built: here for three times."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE SEQUENCE attempts; CREATE FUNCTION double() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-            " IF NEW.value = 'doubled' AND nextval('attempts') <= 3 THEN RAISE unique_violation; END IF;"
-            " RETURN NEW; END $$;"
-            "CREATE TRIGGER double BEFORE INSERT OR UPDATE ON userdata_storedvalue"
-            " FOR EACH ROW EXECUTE FUNCTION double()"
-        )
-    yield
-    with connection.cursor() as cursor:
-        cursor.execute("DROP FUNCTION double CASCADE; DROP SEQUENCE attempts")
+        cursor.execute("CREATE SEQUENCE attempts")
+        with refusing("IF NEW.value = 'doubled' AND nextval('attempts') <= 3 THEN RAISE unique_violation; END IF;"):
+            yield
+        cursor.execute("DROP SEQUENCE attempts")
 
 
 @pytest.mark.parametrize("is_new", [True, False])
@@ -244,18 +251,11 @@ def test_a_key_that_is_doubled_for_a_moment_is_written_at_the_next_try(
 @pytest.fixture
 def poison(stored: Any) -> Iterator[None]:
     """PostgreSQL refuses some values, as it might for a reason that the service can't foresee."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-            " IF NEW.value = 'poison' THEN RAISE EXCEPTION 'poisoned: %', NEW.value; END IF;"
-            " IF NEW.value = 'ill' THEN RAISE EXCEPTION USING ERRCODE = '22000', MESSAGE = 'ill'; END IF;"
-            " RETURN NEW; END $$;"
-            "CREATE TRIGGER poison BEFORE INSERT OR UPDATE ON userdata_storedvalue"
-            " FOR EACH ROW EXECUTE FUNCTION poison()"
-        )
-    yield
-    with connection.cursor() as cursor:
-        cursor.execute("DROP FUNCTION poison CASCADE")
+    with refusing(
+        "IF NEW.value = 'poison' THEN RAISE EXCEPTION 'poisoned: %', NEW.value; END IF;"
+        " IF NEW.value = 'ill' THEN RAISE EXCEPTION USING ERRCODE = '22000', MESSAGE = 'ill'; END IF;"
+    ):
+        yield
 
 
 def test_a_row_that_fails_a_statement_fails_alone(

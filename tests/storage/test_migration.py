@@ -1,10 +1,8 @@
 """The table's migrations, over a million rows and under load: no caller notices."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -13,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -22,6 +19,7 @@ import pytest
 
 from hypersecureid.local.postgres import Postgres
 from tests.conftest import PROJECT, Server
+from tests.databases import own_postgres
 from tests.endpoints.racers import Caller
 
 ROWS = 1_000_000
@@ -65,17 +63,11 @@ class Database:
 @pytest.fixture(scope="module")
 def database(django_test_environment: None) -> Iterator[Database]:
     """A million rows, as the first version of the service would have left them."""
-    folder = Path(tempfile.mkdtemp(prefix="userdata-tests-"))
-    postgres = Postgres(folder / "data", "fsync=off", "max_wal_size=4GB")
-    try:
-        postgres.start()
+    with own_postgres("fsync=off", "max_wal_size=4GB") as postgres:
         database = Database(postgres)
         assert database.migrate("userdata", "0001").wait(60) == 0
         database.execute(FILL)
         yield database
-    finally:
-        postgres.close()
-        shutil.rmtree(folder)
 
 
 @dataclass

@@ -4,15 +4,10 @@ A plan is made once for each connection, perhaps when the table was empty, and s
 grows to 200,000 rows meanwhile, or comes from a dump, and nothing ever analyzes it.
 """
 
-import os
-import shutil
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -21,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from hypersecureid.local.postgres import Postgres
 from hypersecureid.local.programs import BINARIES
-from tests.conftest import PROJECT
+from tests.databases import migrate, own_postgres
 from tests.storage.conftest import Run, put, told
 from tests.storage.plans import LOGGED, PlanLog, Scan, sort_collations
 from userdata.storage import Name, Owner, Store
@@ -58,13 +53,7 @@ class Server:
 
     def create(self, database: str) -> None:
         self.execute("postgres", f"CREATE DATABASE {database}")
-        subprocess.run(
-            [sys.executable, "manage.py", "migrate", "-v", "0"],
-            cwd=PROJECT,
-            env=os.environ | {"DATABASE_URL": self.url(database)},
-            capture_output=True,
-            check=True,
-        )
+        migrate(self.url(database))
 
     def read(self, database: str) -> tuple[int, int]:
         """Rows read by scans of the whole table, and entries of the index, so far."""
@@ -85,14 +74,8 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(django_test_environment: None) -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="userdata-tests-"))
-    postgres = Postgres(folder / "data", "autovacuum=off", "fsync=off")
-    try:
-        postgres.start()
+    with own_postgres("autovacuum=off", "fsync=off") as postgres:
         yield Server(postgres, PlanLog(postgres.log))
-    finally:
-        postgres.close()
-        shutil.rmtree(folder)
 
 
 def calls(store: Store, user: str) -> dict[str, Callable[[], Any]]:
